@@ -2,8 +2,7 @@
 //! that asks for no keys, and some of the paths move something by GET.
 
 use http::header::{CONTENT_TYPE, HOST, ORIGIN};
-use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Request};
 use tonic::Status;
 
 /// Content types that a form can have; what has another one is asked for by a preflight.
@@ -14,14 +13,14 @@ const OF_FORMS: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/for
 ///
 /// # Errors
 /// It is one.
-pub fn refuse(parts: &Parts) -> Result<(), Status> {
-    if is_embedded(&parts.headers) {
+pub fn refuse<B>(request: &Request<B>) -> Result<(), Status> {
+    if is_embedded(request.headers()) {
         return Err(Status::permission_denied(
             "a page of another site has the browser load this address as a link, a picture or a form; a page may ask by \
              `fetch` in mode `cors`",
         ));
     }
-    if parts.method == Method::POST && is_foreign(parts) && is_of_form(&parts.headers) {
+    if request.method() == Method::POST && is_foreign(request) && is_of_form(request.headers()) {
         return Err(Status::permission_denied(
             "a page of another origin posts a form to this address; it may post with `content-type: application/json`",
         ));
@@ -38,13 +37,13 @@ fn is_embedded(headers: &HeaderMap) -> bool {
         && matches!(text(headers, "sec-fetch-mode"), Some("no-cors" | "navigate"))
 }
 
-fn is_foreign(parts: &Parts) -> bool {
-    let Some(origin) = parts.headers.get(ORIGIN) else {
+fn is_foreign<B>(request: &Request<B>) -> bool {
+    let Some(origin) = request.headers().get(ORIGIN) else {
         return false;
     };
     // HTTP/2 has the host in the URI.
-    let host = parts.uri.authority().map(http::uri::Authority::as_str);
-    let host = host.or_else(|| text(&parts.headers, HOST));
+    let host = request.uri().authority().map(http::uri::Authority::as_str);
+    let host = host.or_else(|| text(request.headers(), HOST));
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     !matches!((origin, host), (Some((_, origin)), Some(host)) if origin.eq_ignore_ascii_case(host))
 }
@@ -107,8 +106,8 @@ mod tests {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            let (parts, ()) = request.body(()).expect("a request").into_parts();
-            assert_eq!(refuse(&parts).is_ok(), passes, "{method} {headers:?}");
+            let request = request.body(()).expect("a request");
+            assert_eq!(refuse(&request).is_ok(), passes, "{method} {headers:?}");
         }
     }
 }

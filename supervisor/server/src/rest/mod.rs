@@ -79,11 +79,9 @@ impl Rest {
             Ok(call) => call,
             Err(error) => return Failure::from(Status::from(error)).into_response(),
         };
-        let (parts, body) = request.into_parts();
-        if let Err(status) = crossing::refuse(&parts) {
+        if let Err(status) = crossing::refuse(&request) {
             return Failure::from(status).into_response();
         }
-        let request = Request::from_parts(parts, body);
         let view = self.published.load();
         let path = request.uri().path();
         let route = match routes::find(view.table.customs(), request.method(), path) {

@@ -7,7 +7,7 @@ use mainstay_tests::raw::{RawConnection, RawRequest};
 use mainstay_tests::world::World;
 use serde_json::json;
 
-use super::{SECRET, keys, machine, outcome, token, with};
+use super::{SECRET, everybody, machine, outcome, token, with};
 
 const SERVICE: &str = "/mainstay.control.v1.ControlService";
 const WHO: &str = "/mainstay.access.v1.AccessService/WhoAmI";
@@ -23,16 +23,7 @@ fn paths() -> BTreeSet<String> {
 #[tokio::test]
 async fn every_method_of_the_control_service_is_for_owners_alone() {
     let ids = ["owner", "operator", "viewer", "own", "nobody"];
-    let everything = json!([{ "methods": ["*"] }, { "service": "mainstay.control.v1.ControlService" }]);
-    let config = machine(json!({
-        "handlers": keys(&ids.map(|id| (id, json!(SECRET)))),
-        "roles": {
-            "owner": { "entities": ["owner"] },
-            "operator": { "entities": ["operator"] },
-            "viewer": { "entities": ["viewer"] },
-            "mine": { "entities": ["own"], "allow": everything },
-        },
-    }));
+    let config = machine(everybody(&ids, "mainstay.control.v1.ControlService"));
     let world = World::settled(config).await;
     let paths = paths();
     assert!(paths.len() >= 12, "{paths:?}");

@@ -67,3 +67,18 @@ async fn outcome(connection: &RawConnection, request: RawRequest) -> (Option<i32
     let answer = connection.call(request.frame(0, 0, &[])).await;
     (answer.code, answer.message)
 }
+
+/// `auth` with keys of these ids: `owner`, `operator` and `viewer` have the roles of these names, and `own` one of its own that may do
+/// everything, whose rules name a service besides.
+fn everybody(ids: &[&str], service: &str) -> Value {
+    let keys_of: Vec<_> = ids.iter().map(|id| (*id, json!(SECRET))).collect();
+    json!({
+        "handlers": keys(&keys_of),
+        "roles": {
+            "owner": { "entities": ["owner"] },
+            "operator": { "entities": ["operator"] },
+            "viewer": { "entities": ["viewer"] },
+            "mine": { "entities": ["own"], "allow": [{ "methods": ["*"] }, { "service": service }] },
+        },
+    })
+}

@@ -5,10 +5,9 @@ use mainstay_proto::mainstay::parts::v1::{FollowRequest, FollowResponse};
 use mainstay_tests::machine::{Machine, Resource};
 use mainstay_tests::raw::{RawConnection, RawRequest};
 use mainstay_tests::world::World;
-use serde_json::json;
 use tonic::Code;
 
-use super::{SECRET, keys, machine, outcome, token, with};
+use super::{SECRET, everybody, machine, outcome, token, with};
 
 const DEFINITION: &str = include_str!("../../../../proto/proto/mainstay/parts/v1/parts.proto");
 const FOLLOW: &str = "/mainstay.parts.v1.PartService/Follow";
@@ -37,16 +36,7 @@ async fn part_init(world: &World) {
 #[tokio::test]
 async fn only_a_main_part_says_who_is_the_main_part() {
     let ids = ["owner", "operator", "viewer", "own"];
-    let everything = json!([{ "methods": ["*"] }, { "service": "mainstay.parts.v1.PartService" }]);
-    let config = machine(json!({
-        "handlers": keys(&ids.map(|id| (id, json!(SECRET)))),
-        "roles": {
-            "owner": { "entities": ["owner"] },
-            "operator": { "entities": ["operator"] },
-            "viewer": { "entities": ["viewer"] },
-            "mine": { "entities": ["own"], "allow": everything },
-        },
-    }));
+    let config = machine(everybody(&ids, "mainstay.parts.v1.PartService"));
     let world = World::settled(config).await;
     part_init(&world).await;
     let paths = paths();
