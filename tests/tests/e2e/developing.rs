@@ -75,7 +75,8 @@ fn thermometer() -> Resource {
 #[tokio::test]
 async fn a_failing_first_run_holds_up_its_own_module_alone() {
     let place = Place::new();
-    let first = "echo run >> ../count; env > ../env; echo 'cannot fetch weights'; test -e ../allowed || exit 3";
+    // The next try may begin while the test reads what this one wrote: `env` is there whole or not at all.
+    let first = "echo run >> ../count; env > ../env.new; mv ../env.new ../env; echo 'cannot fetch weights'; test -e ../allowed || exit 3";
     let first = format!("cd \"$(dirname \"$0\")\"; {first}");
     let machine = Machine::new()
         .module(with_first_run(&place, "late", &first))
