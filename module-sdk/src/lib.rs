@@ -1,5 +1,12 @@
 #![doc = include_str!("guide.md")]
 
+// The macros name this crate as their users do.
+extern crate self as mainstay_module;
+
+#[doc(hidden)]
+#[allow(missing_docs, reason = "for the code that `api` writes")]
+#[path = "private.rs"]
+pub mod __private;
 mod address;
 pub mod api;
 mod attributes;
@@ -21,7 +28,9 @@ mod server;
 mod service;
 pub mod spatial;
 mod value;
+pub mod wire;
 
+pub use mainstay_module_macros::api;
 pub use mainstay_proto::{Api, ResourceName};
 pub use tracing;
 

@@ -208,12 +208,8 @@ pub(crate) mod wire {
     }
 
     /// Converts `extra`; `None` if it is empty, which peers read the same.
-    pub(crate) fn to_extra(extra: &Object) -> Option<Struct> {
-        if extra.is_empty() {
-            None
-        } else {
-            Some(to_struct(extra.clone()))
-        }
+    pub(crate) fn to_extra(extra: Object) -> Option<Struct> {
+        (!extra.is_empty()).then(|| to_struct(extra))
     }
 
     pub(crate) fn to_value(value: Value) -> prost_types::Value {

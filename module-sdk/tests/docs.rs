@@ -17,7 +17,7 @@ fn traits(source: &str) -> Vec<Trait> {
         .map(|start| {
             let above = lines[..start].iter().rev();
             let mut docs: Vec<&str> = above
-                .skip_while(|line| line.starts_with("#["))
+                .skip_while(|line| !line.starts_with("///"))
                 .map_while(|line| line.strip_prefix("///"))
                 .collect();
             docs.reverse();

@@ -1,20 +1,12 @@
 //! `rdk:component:encoder`: position of a shaft.
 
-use async_trait::async_trait;
-use mainstay_proto::viam::component::encoder::v1::{
-    GetPositionRequest, GetPositionResponse, GetPropertiesRequest, GetPropertiesResponse, PositionType,
-    ResetPositionRequest, ResetPositionResponse,
-    encoder_service_client::EncoderServiceClient,
-    encoder_service_server::{EncoderService, EncoderServiceServer},
-};
+use std::sync::Arc;
 
-use super::{
-    macros::{resource_api, send, serve},
-    unimplemented,
-};
+use mainstay_proto::viam::component::encoder::v1;
+
 use crate::{
-    Error, Object, Resource, Result,
-    value::wire::{from_struct, to_extra},
+    Error, Object, Resource, Result, api,
+    wire::{Message, Wire},
 };
 
 /// Encoder, which measures the position of a shaft (`rdk:component:encoder`).
@@ -41,128 +33,87 @@ use crate::{
 ///     }
 /// }
 /// ```
-#[async_trait]
+#[api("rdk:component:encoder", v1::EncoderService { DoCommand, GetStatus, GetGeometries })]
 pub trait Encoder: Resource {
     /// Returns the position since zero, in `unit`; `None` leaves the unit to the encoder.
     ///
     /// # Errors
     /// Models return INVALID_ARGUMENT for a unit they do not support.
+    #[rpc(GetPosition { position_type: unit }, serve = serve_position, call = call_position)]
     async fn position(&self, unit: Option<Unit>, extra: &Object) -> Result<Position>;
 
     /// Sets the zero to the current position.
-    async fn reset_position(&self, extra: &Object) -> Result<()> {
-        let _ = extra;
-        unimplemented("ResetPosition")
-    }
+    #[rpc(ResetPosition, optional)]
+    async fn reset_position(&self, extra: &Object) -> Result<()>;
 
     /// Returns the units that the encoder supports.
+    #[rpc(GetProperties)]
     async fn properties(&self, extra: &Object) -> Result<Properties>;
 }
 
 /// Unit of a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[message(v1::PositionType)]
 pub enum Unit {
     /// Ticks.
+    #[message(TicksCount)]
     Ticks,
     /// Degrees.
+    #[message(AngleDegrees)]
     Degrees,
 }
 
 /// Position of an encoder since zero.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Message)]
+#[message(v1::GetPositionResponse)]
 pub struct Position {
     /// Position in `unit`. The wire carries 24 bits of precision.
     pub value: f32,
     /// Unit of `value`.
+    #[message(position_type)]
     pub unit: Unit,
 }
 
 /// Units that an encoder supports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Message)]
+#[message(v1::GetPropertiesResponse)]
 pub struct Properties {
     /// True if it supports [`Unit::Ticks`].
+    #[message(ticks_count_supported)]
     pub ticks: bool,
     /// True if it supports [`Unit::Degrees`].
+    #[message(angle_degrees_supported)]
     pub degrees: bool,
 }
 
-impl Unit {
-    /// Converts the number of the wire. `None`, also for unknown numbers, leaves the unit to the encoder.
-    fn from_wire(unit: i32) -> Option<Self> {
-        match PositionType::try_from(unit) {
-            Ok(PositionType::TicksCount) => Some(Self::Ticks),
-            Ok(PositionType::AngleDegrees) => Some(Self::Degrees),
-            Ok(PositionType::Unspecified) | Err(_) => None,
-        }
-    }
-
-    fn to_wire(self) -> i32 {
-        match self {
-            Self::Ticks => PositionType::TicksCount.into(),
-            Self::Degrees => PositionType::AngleDegrees.into(),
-        }
-    }
+/// Answers a request for a position. A unit that nobody knows is none.
+async fn serve_position(encoder: Arc<dyn Encoder>, request: v1::GetPositionRequest) -> Result<v1::GetPositionResponse> {
+    let unit = request
+        .position_type
+        .and_then(|unit| Unit::from_wire(unit, "position_type").ok());
+    let position = encoder
+        .position(unit, &Wire::from_wire(request.extra, "extra")?)
+        .await?;
+    Ok(position.into_wire())
 }
 
-resource_api!(
-    dyn Encoder = "rdk:component:encoder" via EncoderServiceServer, EncoderServiceClient as Client with get_geometries
-);
-
-serve! {
-    impl EncoderService for dyn Encoder with get_geometries {
-        fn get_position(encoder, request: GetPositionRequest) -> GetPositionResponse {
-            let unit = request.position_type.and_then(Unit::from_wire);
-            let Position { value, unit } = encoder.position(unit, &from_struct(request.extra)).await?;
-            GetPositionResponse { value, position_type: unit.to_wire() }
-        }
-        fn reset_position(encoder, request: ResetPositionRequest) -> ResetPositionResponse {
-            encoder.reset_position(&from_struct(request.extra)).await?;
-            ResetPositionResponse {}
-        }
-        fn get_properties(encoder, request: GetPropertiesRequest) -> GetPropertiesResponse {
-            let Properties { ticks, degrees } = encoder.properties(&from_struct(request.extra)).await?;
-            GetPropertiesResponse { ticks_count_supported: ticks, angle_degrees_supported: degrees }
-        }
-    }
-}
-
-#[async_trait]
-impl Encoder for Client {
-    async fn position(&self, unit: Option<Unit>, extra: &Object) -> Result<Position> {
-        let position_type = unit.map(Unit::to_wire);
-        let request = GetPositionRequest {
-            name: self.name(),
-            position_type,
-            extra: to_extra(extra),
-        };
-        let GetPositionResponse { value, position_type } = send!(self.get_position(request))?;
-        // An encoder that does not say what it counts counts what it was asked for.
-        let unit = Unit::from_wire(position_type).or(unit).ok_or_else(|| {
-            Error::unknown(format_args!(
-                "encoder `{}` does not say what its position counts",
-                self.name()
-            ))
-        })?;
-        Ok(Position { value, unit })
-    }
-
-    async fn reset_position(&self, extra: &Object) -> Result<()> {
-        let request = ResetPositionRequest {
-            name: self.name(),
-            extra: to_extra(extra),
-        };
-        send!(self.reset_position(request)).map(drop)
-    }
-
-    async fn properties(&self, extra: &Object) -> Result<Properties> {
-        let request = GetPropertiesRequest {
-            name: self.name(),
-            extra: to_extra(extra),
-        };
-        let answer = send!(self.get_properties(request))?;
-        Ok(Properties {
-            ticks: answer.ticks_count_supported,
-            degrees: answer.angle_degrees_supported,
-        })
-    }
+async fn call_position(client: &EncoderClient, unit: Option<Unit>, extra: &Object) -> Result<Position> {
+    let request = client.0.request(v1::GetPositionRequest {
+        name: client.0.name().to_owned(),
+        position_type: unit.into_wire(),
+        extra: extra.clone().into_wire(),
+    });
+    let answer = client
+        .0
+        .response(async move { client.stub().get_position(request).await });
+    let v1::GetPositionResponse { value, position_type } = answer.await?;
+    // An encoder that does not say what it counts counts what it was asked for.
+    let unit = Unit::from_wire(position_type, "position_type").ok().or(unit);
+    let unit = unit.ok_or_else(|| {
+        Error::unknown(format_args!(
+            "encoder `{}` does not say what its position counts",
+            client.0.name()
+        ))
+    })?;
+    Ok(Position { value, unit })
 }

@@ -1,27 +1,8 @@
 //! `rdk:component:generic` and `rdk:service:generic`: resources with no other method than `do_command`.
 
-use async_trait::async_trait;
-use mainstay_proto::viam::{
-    common::v1::{
-        DoCommandRequest, DoCommandResponse, GetGeometriesRequest, GetGeometriesResponse, GetStatusRequest,
-        GetStatusResponse,
-    },
-    component::generic::v1::{
-        generic_service_client::GenericServiceClient as ComponentStub,
-        generic_service_server::{GenericService as ComponentMethods, GenericServiceServer as ComponentServer},
-    },
-    service::generic::v1::{
-        generic_service_client::GenericServiceClient as ServiceStub,
-        generic_service_server::{GenericService as ServiceMethods, GenericServiceServer as ServiceServer},
-    },
-};
-use tonic::{Request, Response, Status};
+use mainstay_proto::viam::{component::generic::v1 as component, service::generic::v1 as service};
 
-use super::{
-    Serve,
-    macros::{resource_api, serve},
-};
-use crate::Resource;
+use crate::{Resource, Resources, api};
 
 /// Component that fits no other API (`rdk:component:generic`). Its functions are in [`Resource::do_command`].
 ///
@@ -39,6 +20,11 @@ use crate::Resource;
 ///
 /// impl Generic for Lamp {}
 /// ```
+// A command may also be for a custom component.
+#[api(
+    "rdk:component:generic",
+    component::GenericService { DoCommand: Resources::do_command_of_any, GetStatus, GetGeometries }
+)]
 pub trait Generic: Resource {}
 
 /// Service that fits no other API (`rdk:service:generic`). Its functions are in [`Resource::do_command`].
@@ -59,37 +45,5 @@ pub trait Generic: Resource {}
 ///
 /// impl GenericService for Greeter {}
 /// ```
+#[api("rdk:service:generic", service::GenericService { DoCommand, GetStatus })]
 pub trait GenericService: Resource {}
-
-resource_api!(
-    dyn Generic = "rdk:component:generic" via ComponentServer, ComponentStub as ComponentClient with get_geometries
-);
-
-resource_api!(dyn GenericService = "rdk:service:generic" via ServiceServer, ServiceStub as ServiceClient);
-
-// By hand, because a command may also be for a custom component.
-#[async_trait]
-impl ComponentMethods for Serve<dyn Generic> {
-    async fn do_command(&self, request: Request<DoCommandRequest>) -> Result<Response<DoCommandResponse>, Status> {
-        Ok(Response::new(self.0.do_command_of_any(request.into_inner()).await?))
-    }
-
-    async fn get_status(&self, request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
-        Ok(Response::new(self.0.status(request.into_inner()).await?))
-    }
-
-    async fn get_geometries(
-        &self,
-        request: Request<GetGeometriesRequest>,
-    ) -> Result<Response<GetGeometriesResponse>, Status> {
-        Ok(Response::new(self.0.geometries(request.into_inner()).await?))
-    }
-}
-
-serve! {
-    impl ServiceMethods for dyn GenericService {}
-}
-
-impl Generic for ComponentClient {}
-
-impl GenericService for ServiceClient {}

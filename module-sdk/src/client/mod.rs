@@ -35,7 +35,7 @@ use mainstay_proto::{
 use tonic::{Status, client::Grpc, metadata::MetadataMap};
 use tonic_prost::ProstCodec;
 
-pub(crate) use self::transport::origin;
+pub use self::transport::origin;
 pub use self::{
     connect::Connect,
     connection::{Connection, ResponseBody},

@@ -31,7 +31,7 @@ const PING: Duration = Duration::from_secs(10);
 const PONG: Duration = Duration::from_secs(5);
 
 /// Origin URI of requests. The address of the connection does not depend on it.
-pub(crate) fn origin() -> Uri {
+pub fn origin() -> Uri {
     static ORIGIN: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("http://localhost"));
     ORIGIN.clone()
 }
