@@ -68,7 +68,7 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    fn new(label: Arc<Label>) -> Self {
+    pub(crate) fn new(label: Arc<Label>) -> Self {
         Self {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),

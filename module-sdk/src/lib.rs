@@ -36,12 +36,36 @@ pub use tracing;
 
 pub use self::{
     api::{
+        Streaming,
+        arm::Arm,
+        audio_in::AudioIn,
+        audio_out::AudioOut,
+        base::Base,
         board::Board,
+        button::Button,
         camera::Camera,
+        data_manager::DataManager,
+        discovery::Discovery,
         encoder::Encoder,
+        gantry::Gantry,
         generic::{Generic, GenericService},
+        gripper::Gripper,
+        input_controller::InputController,
+        mlmodel::MlModel,
+        motion::Motion,
         motor::Motor,
+        movement_sensor::MovementSensor,
+        navigation::Navigation,
+        pose_tracker::PoseTracker,
+        power_sensor::PowerSensor,
         sensor::Sensor,
+        servo::Servo,
+        shell::Shell,
+        slam::Slam,
+        switch::Switch,
+        video::Video,
+        vision::Vision,
+        world_state_store::WorldStateStore,
     },
     attributes::{from_object, to_object},
     call::Call,
@@ -71,9 +95,11 @@ pub mod prelude {
     pub use serde::Deserialize;
 
     pub use crate::{
-        Board, Camera, Config, Dependencies, Dependency, DependencySpec, Encoder, Error, FromConfig, Generic,
-        GenericService, LocalDependency, Module, Motor, NO_EXTRA, Object, OptionalDependency, Resource, Result, Robot,
-        Sensor, Value, object, run,
+        Arm, AudioIn, AudioOut, Base, Board, Button, Camera, Config, DataManager, Dependencies, Dependency,
+        DependencySpec, Discovery, Encoder, Error, FromConfig, Gantry, Generic, GenericService, Gripper,
+        InputController, LocalDependency, MlModel, Module, Motion, Motor, MovementSensor, NO_EXTRA, Navigation, Object,
+        OptionalDependency, PoseTracker, PowerSensor, Resource, Result, Robot, Sensor, Servo, Shell, Slam, Streaming,
+        Switch, Value, Video, Vision, WorldStateStore, object, run,
     };
 }
 

@@ -9,7 +9,7 @@ pub use mainstay_proto::viam::common::v1 as common;
 pub use tonic::{Request, Response, Status, Streaming as Incoming, server::NamedService};
 
 use crate::{Error, Result};
-pub use crate::{api::Serve, client::origin, wire::Wire};
+pub use crate::{client::origin, wire::Wire};
 
 /// Answers of a method that streams them.
 pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

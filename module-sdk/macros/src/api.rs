@@ -86,7 +86,7 @@ impl Arguments {
     fn binding(&self, name: &Ident) -> TokenStream {
         let triplet = &self.triplet;
         let server = self.generated("server", "Server");
-        let client = format_ident!("{name}Client");
+        let (client, rpcs) = (format_ident!("{name}Client"), format_ident!("{name}Rpcs"));
         let descriptors = self.descriptors.as_ref().map(|bytes| {
             quote! { const DESCRIPTORS: &'static [u8] = #bytes; }
         });
@@ -101,12 +101,12 @@ impl Arguments {
             impl ::mainstay_module::ResourceApi for dyn #name {
                 const API: &'static str = #triplet;
                 const SERVICE: &'static str =
-                    <#server<::mainstay_module::__private::Serve<dyn #name>> as ::mainstay_module::__private::NamedService>::NAME;
+                    <#server<#rpcs> as ::mainstay_module::__private::NamedService>::NAME;
                 #descriptors
 
                 fn serve(resources: ::mainstay_module::Resources<Self>) -> ::mainstay_module::Service {
                     ::mainstay_module::Service::new(
-                        #server::new(::mainstay_module::__private::Serve(resources))
+                        #server::new(#rpcs(resources))
                             .max_decoding_message_size(::mainstay_module::MAX_MESSAGE_BYTES)
                             .max_encoding_message_size(::mainstay_module::MAX_MESSAGE_BYTES),
                     )
@@ -134,10 +134,15 @@ impl Arguments {
         let service = self.generated("server", "");
         let rpcs = methods.iter().map(|method| method.serve(&self.service, name));
         let shared = self.shared.iter().map(Shared::serve).collect::<Result<Vec<_>>>()?;
+        let of = format_ident!("{name}Rpcs");
+        let doc = format!("gRPC service of [`{name}`].");
         Ok(quote! {
+            #[doc = #doc]
+            struct #of(::mainstay_module::Resources<dyn #name>);
+
             #[::mainstay_module::__private::async_trait]
             #[allow(clippy::unit_arg, clippy::let_unit_value, reason = "of methods that return nothing")]
-            impl #service for ::mainstay_module::__private::Serve<dyn #name> {
+            impl #service for #of {
                 #(#rpcs)*
                 #(#shared)*
             }

@@ -5,6 +5,7 @@ use quote::{format_ident, quote};
 use syn::{
     Attribute, Data, DeriveInput, Fields, Ident, Path, Result, Token, Variant,
     parse::{Parse, ParseStream},
+    punctuated::Punctuated,
 };
 
 /// Contents of `#[message(…)]` on a type.
@@ -13,23 +14,25 @@ struct Counterpart {
     wire: Path,
     /// True if an absent message stands for the default value, an unknown number for the default variant.
     default: bool,
+    /// Fields that nobody reads any more.
+    unused: Vec<Ident>,
 }
 
 pub fn expand(item: TokenStream) -> Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
     let attribute = item.attrs.iter().find(|attribute| attribute.path().is_ident("message"));
-    let Counterpart { wire, default } = attribute
+    let Counterpart { wire, default, unused } = attribute
         .ok_or_else(|| syn::Error::new_spanned(&item.ident, "say which message: `#[message(v1::Name)]`"))?
         .parse_args()?;
     match &item.data {
-        Data::Struct(data) => of_struct(&item.ident, &data.fields, &wire, default),
+        Data::Struct(data) => of_struct(&item.ident, &data.fields, &wire, default, &unused),
         Data::Enum(data) => of_enum(&item.ident, data.variants.iter(), &wire, default),
         Data::Union(_) => Err(syn::Error::new_spanned(&item.ident, "a union is no message")),
     }
 }
 
 /// Fields by their own names, or by the one in `#[message(name)]`.
-fn of_struct(name: &Ident, fields: &Fields, wire: &Path, default: bool) -> Result<TokenStream> {
+fn of_struct(name: &Ident, fields: &Fields, wire: &Path, default: bool, unused: &[Ident]) -> Result<TokenStream> {
     let mut own = Vec::new();
     let mut theirs = Vec::new();
     for field in fields {
@@ -50,14 +53,17 @@ fn of_struct(name: &Ident, fields: &Fields, wire: &Path, default: bool) -> Resul
     Ok(quote! {
         impl ::mainstay_module::wire::Wire<#wire> for #name {
             fn into_wire(self) -> #wire {
-                #wire { #(#theirs: ::mainstay_module::wire::Wire::into_wire(self.#own)),* }
+                #wire {
+                    #(#unused: ::std::default::Default::default(),)*
+                    #(#theirs: ::mainstay_module::wire::Wire::into_wire(self.#own)),*
+                }
             }
 
             fn from_wire(
                 wire: #wire,
                 _: &'static str,
             ) -> ::std::result::Result<Self, ::mainstay_module::wire::Malformed> {
-                let #wire { #(#theirs: #read),* } = wire;
+                let #wire { #(#unused: _,)* #(#theirs: #read),* } = wire;
                 Ok(Self { #(#own: ::mainstay_module::wire::Wire::from_wire(#read, #texts)?),* })
             }
         }
@@ -127,17 +133,25 @@ fn of_enum<'a>(
 
 impl Parse for Counterpart {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let wire = input.parse()?;
-        let default = match input.parse::<Option<Token![,]>>()? {
-            None => false,
-            Some(_) => {
-                let word: Ident = input.call(syn::ext::IdentExt::parse_any)?;
-                if word != "default" {
-                    return Err(syn::Error::new(word.span(), "expected `default`"));
-                }
-                true
-            }
+        let mut counterpart = Self {
+            wire: input.parse()?,
+            default: false,
+            unused: Vec::new(),
         };
-        Ok(Self { wire, default })
+        while input.parse::<Option<Token![,]>>()?.is_some() && !input.is_empty() {
+            let word: Ident = input.call(syn::ext::IdentExt::parse_any)?;
+            match word.to_string().as_str() {
+                "default" => counterpart.default = true,
+                "unused" => {
+                    let content;
+                    syn::parenthesized!(content in input);
+                    counterpart.unused = Punctuated::<Ident, Token![,]>::parse_terminated(&content)?
+                        .into_iter()
+                        .collect();
+                }
+                _ => return Err(syn::Error::new(word.span(), "expected `default` or `unused(…)`")),
+            }
+        }
+        Ok(counterpart)
     }
 }

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{FnArg, GenericArgument, Ident, Pat, Path, PathArguments, Result, ReturnType, TraitItemFn, Type};
 
-use crate::rpc::{Kind, Rpc};
+use crate::rpc::{Kind, Rpc, Value};
 
 /// Method of the trait with its place on the wire.
 pub struct Method {
@@ -25,16 +25,18 @@ struct Argument {
 
 impl Method {
     pub fn new(rpc: Rpc, function: &TraitItemFn) -> Result<Self> {
-        let signature = function.sig.clone();
+        let mut signature = function.sig.clone();
         let mut arguments = Vec::new();
-        for argument in &signature.inputs {
+        for argument in &mut signature.inputs {
             let FnArg::Typed(argument) = argument else { continue };
-            let Pat::Ident(name) = &*argument.pat else {
+            let Pat::Ident(name) = &mut *argument.pat else {
                 return Err(syn::Error::new_spanned(
                     &argument.pat,
                     "an argument of an API's method needs a name",
                 ));
             };
+            // A default body may change its argument; the client does not.
+            name.mutability = None;
             let (kind, borrowed) = match &*argument.ty {
                 Type::Reference(reference) => (reference.elem.as_ref().clone(), true),
                 other => (other.clone(), false),
@@ -45,11 +47,13 @@ impl Method {
                 borrowed,
             });
         }
-        for field in rpc.fields.iter().filter_map(|field| field.argument.as_ref()) {
-            if !arguments.iter().any(|argument| argument.name == *field) {
+        for field in &rpc.fields {
+            if let Value::Argument(name) = &field.value
+                && !arguments.iter().any(|argument| argument.name == *name)
+            {
                 return Err(syn::Error::new(
-                    field.span(),
-                    format!("the method has no argument `{field}`"),
+                    name.span(),
+                    format!("the method has no argument `{name}`"),
                 ));
             }
         }
@@ -83,7 +87,7 @@ impl Method {
         let (method, request) = (rpc.method(), rpc.message(service, "Request"));
         let response = rpc.message(service, "Response");
         let name_field = rpc.name_field();
-        let fields = self.fields();
+        let (fields, unused) = (self.fields(), rpc.unused());
         let arguments = self
             .arguments
             .iter()
@@ -109,7 +113,7 @@ impl Method {
         let result = rpc.serve.as_ref().map_or_else(
             || {
                 quote! {
-                    let #request { #name_field: _, #(#fields),* } = request;
+                    let #request { #name_field: _, #(#unused: _,)* #(#fields),* } = request;
                     #(#arguments)*
                     let result = #trait_name::#called(&*resource, #(#given),*).await?;
                 }
@@ -198,7 +202,7 @@ impl Method {
     /// The method of the client: the arguments become a request, the answer a result.
     pub fn call(&self, service: &Path) -> TokenStream {
         let (rpc, signature) = (&self.rpc, &self.signature);
-        let (names, private) = (self.names(), quote! { ::mainstay_module::__private });
+        let (names, unused, private) = (self.names(), rpc.unused(), quote! { ::mainstay_module::__private });
         if let Some(call) = &rpc.call {
             return quote! { #signature { #call(self, #(#names),*).await } };
         }
@@ -229,6 +233,7 @@ impl Method {
             #signature {
                 let request = self.0.request(#request {
                     #name_field: self.0.name().to_owned(),
+                    #(#unused: Default::default(),)*
                     #(#fields: #values),*
                 });
                 let answer = self.0.response(async move { self.stub().#method(request).await }).await?;

@@ -24,11 +24,20 @@ pub enum Kind {
     Duplex,
 }
 
-/// Value of a field of the request: the name of the resource, or an argument.
+/// Field of the request, and what it carries.
 pub struct Field {
     pub field: Ident,
-    /// `None` for `self`, the name of the resource.
-    pub argument: Option<Ident>,
+    pub value: Value,
+}
+
+/// Value of a field of the request.
+#[derive(PartialEq, Eq)]
+pub enum Value {
+    /// `self`: the name of the resource.
+    Name,
+    Argument(Ident),
+    /// `_`: nobody reads it any more.
+    Unused,
 }
 
 /// Contents of `#[rpc(…)]`.
@@ -107,14 +116,20 @@ impl Rpc {
         let named = self
             .fields
             .iter()
-            .find(|field| field.argument.as_ref() == Some(argument));
+            .find(|field| matches!(&field.value, Value::Argument(name) if name == argument));
         named.map_or_else(|| argument.clone(), |field| field.field.clone())
     }
 
     /// The field that carries the name of the resource.
     pub fn name_field(&self) -> Ident {
-        let named = self.fields.iter().find(|field| field.argument.is_none());
+        let named = self.fields.iter().find(|field| field.value == Value::Name);
         named.map_or_else(|| Ident::new("name", self.span()), |field| field.field.clone())
+    }
+
+    /// The fields that nobody reads.
+    pub fn unused(&self) -> Vec<&Ident> {
+        let unused = self.fields.iter().filter(|field| field.value == Value::Unused);
+        unused.map(|field| &field.field).collect()
     }
 }
 
@@ -190,12 +205,13 @@ impl Parse for Field {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let field = input.parse()?;
         input.parse::<Token![:]>()?;
-        let argument = if input.peek(Token![self]) {
-            input.parse::<Token![self]>()?;
-            None
+        let value = if input.parse::<Option<Token![self]>>()?.is_some() {
+            Value::Name
+        } else if input.parse::<Option<Token![_]>>()?.is_some() {
+            Value::Unused
         } else {
-            Some(input.parse()?)
+            Value::Argument(input.parse()?)
         };
-        Ok(Self { field, argument })
+        Ok(Self { field, value })
     }
 }

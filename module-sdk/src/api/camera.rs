@@ -279,6 +279,17 @@ impl Wire<v1::Image> for Image {
     }
 }
 
+/// As a field, which peers may leave out: no picture.
+impl Wire<Option<v1::Image>> for Image {
+    fn into_wire(self) -> Option<v1::Image> {
+        Some(self.into_wire())
+    }
+
+    fn from_wire(wire: Option<v1::Image>, field: &'static str) -> Result<Self, Malformed> {
+        Self::from_wire(wire.unwrap_or_default(), field)
+    }
+}
+
 async fn call_properties(client: &CameraClient) -> Result<Properties> {
     let name = client.0.name().to_owned();
     let request = client.0.request(v1::GetPropertiesRequest { name });

@@ -43,7 +43,7 @@
 //!
 //! | Part | Meaning |
 //! |---|---|
-//! | `{ field: argument, field: self }` | fields that are not called as the arguments; `self` is the name of the resource, mostly in `name` |
+//! | `{ field: argument, field: self }` | fields that are not called as the arguments; `self` is the name of the resource, mostly in `name`, and `_` a field that nobody reads |
 //! | `-> field`, `-> (a, b)` | the fields that carry the result; without it the whole answer does, by [`Message`](crate::wire::Message) |
 //! | `optional` | a model need not have it: UNIMPLEMENTED by default |
 //! | `stream` in front | answers are a [`Streaming`]; `announced` in front: the same, and an empty answer goes first |
@@ -52,22 +52,47 @@
 //!
 //! What an argument or result is on the wire, [`Wire`](crate::wire::Wire) tells.
 
+pub mod arm;
+mod audio;
+pub mod audio_in;
+pub mod audio_out;
+pub mod base;
 pub mod board;
+pub mod button;
 pub mod camera;
+pub mod data_manager;
+pub mod discovery;
 pub mod encoder;
+pub mod gantry;
 pub mod generic;
+pub mod gripper;
+pub mod input_controller;
+pub mod kinematics;
+pub mod mlmodel;
+pub mod motion;
 pub mod motor;
+pub mod movement_sensor;
+pub mod navigation;
+mod outgoing;
+pub mod pose_tracker;
+pub mod power_sensor;
+#[cfg(test)]
+mod relay;
 pub mod sensor;
+pub mod servo;
+pub mod shell;
+pub mod slam;
+pub mod switch;
+pub mod video;
+pub mod vision;
+pub mod world;
+pub mod world_state_store;
 
 use std::pin::Pin;
 
 use futures_core::Stream;
 
-use crate::{Resources, Result};
+use crate::Result;
 
 /// Answers that come one after the other. `Box::pin` converts any stream of results.
 pub type Streaming<T> = Pin<Box<dyn Stream<Item = Result<T>> + Send>>;
-
-/// gRPC service of one API.
-#[doc(hidden)]
-pub struct Serve<A: ?Sized>(pub Resources<A>);

@@ -65,6 +65,14 @@ pub struct ResourceChannel {
 }
 
 impl ResourceChannel {
+    #[cfg(test)]
+    pub(crate) fn new(robot: &Robot, name: &str) -> Self {
+        Self {
+            connection: robot.connection.clone(),
+            name: name.into(),
+        }
+    }
+
     /// Returns the name of the resource, for the `name` field of requests.
     #[must_use]
     pub fn name(&self) -> &str {

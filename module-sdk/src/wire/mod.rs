@@ -29,7 +29,7 @@
 //! }
 //! ```
 //!
-//! All fields of the message must be there. `#[message(v1::LampState, default)]` takes an absent message for the default
+//! All fields of the message must be there, but those in `#[message(v1::LampState, unused(old, older))]`, which nobody reads. `#[message(v1::LampState, default)]` takes an absent message for the default
 //! value, or an unknown number for the default variant; otherwise both are errors that name the field.
 
 mod spatial;
