@@ -4,17 +4,21 @@
 //!
 //! | Model | Pure part |
 //! |---|---|
-//! | [`FakeSensor`], [`FakeGeneric`] | – |
+//! | [`FakeSensor`], [`FakeGeneric`], those in `small` and `services` | – |
+//! | [`FakeAudioIn`], [`FakeAudioOut`], [`FakeInputController`] | – |
+//! | [`FakeWorldStateStore`] | `solids`: where they are as a function of time |
 //! | [`FakeBoard`] | `pins`: values of pins, analogs and interrupts |
 //! | [`FakeEncoder`] | `motion`: position as a function of time |
 //! | [`FakeMotor`] | `drive`: power and duration of a movement; `shaft`: a new command replaces the running one |
 //! | [`FakeCamera`] | `picture`: pixels, JPEG, point cloud |
 
+mod audio;
 mod board;
 mod camera;
 mod drive;
 mod encoder;
 mod generic;
+mod input;
 mod motion;
 mod motor;
 mod names;
@@ -22,15 +26,23 @@ mod numbers;
 mod picture;
 mod pins;
 mod sensor;
+mod services;
 mod shaft;
+mod small;
 mod spindle;
+mod world;
 
+pub use audio::{FakeAudioIn, FakeAudioOut};
 pub use board::FakeBoard;
 pub use camera::FakeCamera;
 pub use encoder::FakeEncoder;
 pub use generic::FakeGeneric;
+pub use input::FakeInputController;
 pub use motor::FakeMotor;
 pub use sensor::FakeSensor;
+pub use services::{FakeDiscovery, FakeMlModel, FakeVideo};
+pub use small::{FakeBase, FakeButton, FakeMovementSensor, FakePowerSensor, FakeServo, FakeSwitch};
+pub use world::FakeWorldStateStore;
 
 use mainstay_module::prelude::*;
 
@@ -40,11 +52,24 @@ pub const MODEL: &str = "rdk:builtin:fake";
 /// Creates the module with all its models, not yet running.
 pub fn module() -> Module {
     Module::new()
+        .model::<dyn AudioIn, FakeAudioIn>(MODEL)
+        .model::<dyn AudioOut, FakeAudioOut>(MODEL)
+        .model::<dyn Base, FakeBase>(MODEL)
         .model::<dyn Board, FakeBoard>(MODEL)
+        .model::<dyn Button, FakeButton>(MODEL)
         .model::<dyn Camera, FakeCamera>(MODEL)
         .model::<dyn Encoder, FakeEncoder>(MODEL)
         .model::<dyn Generic, FakeGeneric>(MODEL)
+        .model::<dyn InputController, FakeInputController>(MODEL)
         .model::<dyn Motor, FakeMotor>(MODEL)
+        .model::<dyn MovementSensor, FakeMovementSensor>(MODEL)
+        .model::<dyn PowerSensor, FakePowerSensor>(MODEL)
         .model::<dyn Sensor, FakeSensor>(MODEL)
+        .model::<dyn Servo, FakeServo>(MODEL)
+        .model::<dyn Switch, FakeSwitch>(MODEL)
+        .model::<dyn Discovery, FakeDiscovery>(MODEL)
         .model::<dyn GenericService, FakeGeneric>(MODEL)
+        .model::<dyn MlModel, FakeMlModel>(MODEL)
+        .model::<dyn Video, FakeVideo>(MODEL)
+        .model::<dyn WorldStateStore, FakeWorldStateStore>(MODEL)
 }

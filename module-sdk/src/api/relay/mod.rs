@@ -15,6 +15,7 @@ use mainstay_proto::{descriptors, raw::RawCodec};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use tokio::task::JoinSet;
 use tonic::client::Grpc;
 
 use self::{fill::Filler, peer::Peer};
@@ -96,7 +97,8 @@ async fn every_field_of_every_method_goes_through_service_and_client() {
     let near = Address::Unix(folder.path().join("near.sock"));
     let listener = near.listen().await.expect("bound");
     let services: Services = services.into_iter().map(|(_, service)| service).collect();
-    tokio::spawn(services.serve(listener, Default::default(), Default::default()));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(services.serve(listener, Default::default(), Default::default()));
     let client = Robot::open(near).await.expect("it listens");
 
     let mut wrong = BTreeMap::new();

@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt, stream};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mainstay_proto::raw::RawCodec;
-use tokio::net::UnixListener;
+use tokio::{net::UnixListener, task::JoinSet};
 use tonic::{Request, Response, Status, Streaming, body::Body, server::StreamingService};
 
 /// Messages of the running call.
@@ -22,28 +22,36 @@ struct Messages {
     answers: Vec<Bytes>,
 }
 
-pub(super) struct Peer(Arc<Mutex<Messages>>);
+pub(super) struct Peer {
+    messages: Arc<Mutex<Messages>>,
+    _tasks: JoinSet<()>,
+}
 
 impl Peer {
     /// Listens on a socket.
     pub fn start(path: &Path) -> Self {
         let messages = Arc::<Mutex<Messages>>::default();
         let listener = UnixListener::bind(path).expect("bound");
-        let peer = Self(messages.clone());
-        tokio::spawn(async move {
+        let kept = messages.clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let messages = messages.clone();
                 let service = service_fn(move |request| answer(request, messages.clone()));
                 let connection = http2::Builder::new(TokioExecutor::new());
-                tokio::spawn(async move { connection.serve_connection(TokioIo::new(stream), service).await });
+                connections.spawn(async move { connection.serve_connection(TokioIo::new(stream), service).await });
             }
         });
-        peer
+        Self {
+            messages: kept,
+            _tasks: tasks,
+        }
     }
 
     /// Sets the answers of the next call.
     pub fn expect(&self, answers: Vec<Bytes>) {
-        *self.0.lock().expect("nobody panics") = Messages {
+        *self.messages.lock().expect("nobody panics") = Messages {
             arrived: Vec::new(),
             answers,
         };
@@ -51,7 +59,7 @@ impl Peer {
 
     /// Takes what has arrived.
     pub fn arrived(&self) -> Vec<Bytes> {
-        std::mem::take(&mut self.0.lock().expect("nobody panics").arrived)
+        std::mem::take(&mut self.messages.lock().expect("nobody panics").arrived)
     }
 }
 
