@@ -1,5 +1,6 @@
 //! The two bodies on the data path: what a caller sends, and what it gets.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
@@ -202,6 +203,21 @@ impl std::fmt::Debug for RequestBody {
     }
 }
 
+/// Answer of the core's own that lasts, and must see its end while its reader has no room.
+pub trait LastingBody: Body<Data = Bytes, Error = Status> + Send + Unpin {
+    /// As [`CallBody::poll_aside`].
+    ///
+    /// # Errors
+    /// As there.
+    fn poll_aside(&mut self, cx: &mut Context<'_>, kept: usize) -> Result<(), CallError>;
+}
+
+impl std::fmt::Debug for dyn LastingBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LastingBody")
+    }
+}
+
 /// Response body for a caller. Not boxed for the calls that are passed on, which are most.
 #[derive(Debug, Default)]
 pub enum CallBody {
@@ -212,6 +228,8 @@ pub enum CallBody {
     Full(Bytes),
     /// The answer of one of the core's own services.
     Service(tonic::body::Body),
+    /// The same, of one that lasts.
+    Lasting(Box<dyn LastingBody>),
     /// The answer of a module. Polling it moves the request on, too.
     Call(Box<ForwardedCall>),
     /// Any of them, for a browser.
@@ -223,12 +241,28 @@ impl CallBody {
     /// the request before it reads on, and the deadline does not wait either. The reader holds `kept` bytes.
     ///
     /// # Errors
-    /// More would be held for the caller than may.
+    /// More would be held for the caller than may, or it met a fault.
     pub fn poll_aside(&mut self, cx: &mut Context<'_>, kept: usize) -> Result<(), CallError> {
-        match self {
+        let moved = catch_unwind(AssertUnwindSafe(|| match self {
             Self::Call(call) => call.poll_ahead(cx, kept),
             Self::Web(body) => body.poll_aside(cx, kept),
+            Self::Lasting(body) => body.poll_aside(cx, kept),
             Self::Empty | Self::Full(_) | Self::Service(_) => Ok(()),
+        }));
+        moved.unwrap_or_else(|panic| Err(panic.into()))
+    }
+
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(_) => match std::mem::take(self) {
+                Self::Full(bytes) if !bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                _ => Poll::Ready(None),
+            },
+            Self::Service(body) => Pin::new(body).poll_frame(cx),
+            Self::Lasting(body) => Pin::new(body).poll_frame(cx),
+            Self::Call(call) => call.poll_frame(cx).map(|frame| frame.map(Ok)),
+            Self::Web(body) => body.poll_frame(cx),
         }
     }
 }
@@ -237,17 +271,13 @@ impl Body for CallBody {
     type Data = Bytes;
     type Error = Status;
 
+    /// A panic is the call's error, wherever it is polled.
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            this @ Self::Full(_) => match std::mem::take(this) {
-                Self::Full(bytes) if !bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-                _ => Poll::Ready(None),
-            },
-            Self::Service(body) => Pin::new(body).poll_frame(cx),
-            Self::Call(call) => call.poll_frame(cx).map(|frame| frame.map(Ok)),
-            Self::Web(body) => body.poll_frame(cx),
-        }
+        let this = self.get_mut();
+        catch_unwind(AssertUnwindSafe(|| this.poll_part(cx))).unwrap_or_else(|panic| {
+            *this = Self::Empty;
+            Poll::Ready(Some(Err(CallError::from(panic).into())))
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -255,6 +285,7 @@ impl Body for CallBody {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Service(body) => body.is_end_stream(),
+            Self::Lasting(body) => body.is_end_stream(),
             Self::Call(_) => false,
             Self::Web(body) => body.is_over(),
         }
@@ -265,7 +296,7 @@ impl Body for CallBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Service(body) => body.size_hint(),
-            Self::Call(_) | Self::Web(_) => SizeHint::default(),
+            Self::Lasting(_) | Self::Call(_) | Self::Web(_) => SizeHint::default(),
         }
     }
 }
@@ -279,5 +310,45 @@ impl From<Bytes> for CallBody {
 impl From<tonic::body::Body> for CallBody {
     fn from(body: tonic::body::Body) -> Self {
         Self::Service(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    struct Broken;
+
+    impl Body for Broken {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            panic!("broken");
+        }
+    }
+
+    impl LastingBody for Broken {
+        fn poll_aside(&mut self, _: &mut Context<'_>, _: usize) -> Result<(), CallError> {
+            panic!("broken aside");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_an_answer_is_its_error_and_its_end() {
+        for mut body in [
+            CallBody::Lasting(Box::new(Broken)),
+            CallBody::from(tonic::body::Body::new(Broken)),
+        ] {
+            let status = body.frame().await.expect("an end").expect_err("an error");
+            assert_eq!(status.code(), tonic::Code::Internal);
+            assert!(status.message().contains("broken"), "{status:?}");
+            assert!(body.frame().await.is_none());
+        }
+        let mut body = CallBody::Lasting(Box::new(Broken));
+        let error = std::future::poll_fn(|cx| Poll::Ready(body.poll_aside(cx, 0))).await;
+        assert!(error.expect_err("an error").to_string().contains("broken aside"));
     }
 }

@@ -5,7 +5,7 @@
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -127,12 +127,19 @@ where
     S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<CallBody>> + Send + 'static,
 {
+    let answer = Arc::<Mutex<Answer>>::default();
+    let current = answer.clone();
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         let body =
             |body| RequestBody::on_account(tonic::body::Body::new(PatientBody::new(body)), activity.account.clone());
         let call = guarded(service(request.map(body)));
-        let busy = BusyConnection::new(&activity);
-        async { Ok::<_, std::convert::Infallible>(call.await.map(|body| TrackedBody { body, _busy: busy })) }
+        let busy = BusyConnection(activity.clone(), current.clone());
+        activity.begin();
+        let begun = |body| {
+            lock(&busy.1).body = body;
+            busy
+        };
+        async { Ok::<_, std::convert::Infallible>(call.await.map(begun)) }
     });
     let (reader, writer) = tokio::io::split(io);
     let io = tokio::io::join(io::Cursor::new(first).chain(reader), writer);
@@ -143,11 +150,22 @@ where
             .max_buf_size(HTTP1_BUFFER)
             .serve_connection(TokioIo::new(io), service)
     );
-    tokio::select! {
-        ended = &mut connection => return ended.map_err(ConnectionError::Http1),
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await.map_err(ConnectionError::Http1)
+    let (mut stopped, mut stopping) = (std::pin::pin!(stop.cancelled()), false);
+    let served = std::future::poll_fn(|cx| {
+        if !stopping && stopped.as_mut().poll(cx).is_ready() {
+            stopping = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        lock(&answer).awaited = false;
+        let ended = connection.as_mut().poll(cx);
+        let mut answer = lock(&answer);
+        // Whatever it is that cannot go on, a status would wait behind what the peer does not read.
+        match ended.is_pending() && !answer.awaited && answer.body.poll_aside(cx, 0).is_err() {
+            true => Poll::Ready(Ok(())),
+            false => ended,
+        }
+    });
+    served.await.map_err(ConnectionError::Http1)
 }
 
 async fn http2<I, S, F>(
@@ -289,15 +307,7 @@ async fn next_call<I: AsyncRead + AsyncWrite + Unpin>(
 fn guarded(call: impl Future<Output = Response<CallBody>>) -> impl Future<Output = Response<CallBody>> {
     AssertUnwindSafe(call)
         .catch_unwind()
-        .map(|answer| answer.unwrap_or_else(|panic| respond(panicked(&*panic))))
-}
-
-fn panicked(panic: &(dyn std::any::Any + Send)) -> CallError {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    CallError::Panic(text.unwrap_or("panic").to_owned())
+        .map(|answer| answer.unwrap_or_else(|panic| respond(CallError::from(panic))))
 }
 
 /// Runs one call and sends its answer, until the caller loses interest.
@@ -324,42 +334,45 @@ where
     }
 }
 
-/// Mark of an HTTP/1.1 connection whose one call is in flight.
-struct BusyConnection(Arc<Activity>);
-
-impl BusyConnection {
-    fn new(activity: &Arc<Activity>) -> Self {
-        activity.begin();
-        Self(activity.clone())
-    }
+/// Answer of an HTTP/1.1 connection, one at a time. While its peer does not read, only the connection polls it.
+#[derive(Default)]
+struct Answer {
+    body: CallBody,
+    /// Its next part was asked for, and is not there yet.
+    awaited: bool,
 }
+
+fn lock(answer: &Mutex<Answer>) -> MutexGuard<'_, Answer> {
+    answer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same for those who write it, while their connection is busy. Dropping it ends the call.
+struct BusyConnection(Arc<Activity>, Arc<Mutex<Answer>>);
 
 impl Drop for BusyConnection {
     fn drop(&mut self) {
+        *lock(&self.1) = Answer::default();
         self.0.end();
     }
 }
 
-/// Answer that ends its connection's being busy.
-struct TrackedBody {
-    body: CallBody,
-    _busy: BusyConnection,
-}
-
-impl Body for TrackedBody {
+impl Body for BusyConnection {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let mut answer = lock(&self.1);
+        let frame = Pin::new(&mut answer.body).poll_frame(cx);
+        answer.awaited = frame.is_pending();
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        lock(&self.1).body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
+        lock(&self.1).body.size_hint()
     }
 }
 
@@ -430,12 +443,7 @@ impl Future for Pipe {
                 }
                 continue;
             }
-            let frame = std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *body).poll_frame(cx)));
-            let frame = match frame {
-                Ok(frame) => ready!(frame),
-                Err(panic) => Some(Err(panicked(&*panic).into())),
-            };
-            let ended = match frame {
+            let ended = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 None => sender.stream.send_data(Bytes::new().into(), true),
                 Some(Err(status)) => sender.stream.send_trailers(trailers(&status)),
                 Some(Ok(frame)) => match frame.into_data() {
@@ -450,5 +458,72 @@ impl Future for Pipe {
             let _ = ended;
             return Poll::Ready(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::deadline::Deadline;
+    use crate::local_stream::LocalStream;
+
+    /// An answer without end over HTTP/1.1, of which nothing is read: the connection's peer, and what tells that the call is over.
+    fn unread(
+        deadline: Deadline,
+        cancel: CancellationToken,
+    ) -> (tokio::io::DuplexStream, oneshot::Receiver<()>, JoinSet<()>) {
+        let (peer, io) = tokio::io::duplex(1024);
+        let (lease, over) = oneshot::channel::<()>();
+        let lease = Arc::new(Mutex::new(Some(lease)));
+        let service = move |_| {
+            // More at once than is gathered for the socket, so that it is not asked again.
+            let chunks = futures_util::stream::repeat_with(|| Ok::<_, Status>(Frame::data(vec![7; 1 << 20].into())));
+            let body = tonic::body::Body::new(http_body_util::StreamBody::new(chunks));
+            let lease = lease.lock().expect("sound").take().expect("one call");
+            let body = LocalStream::bound(body.into(), deadline, cancel.clone(), lease);
+            std::future::ready(Response::new(body))
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let served = serve_connection(io, service, Arc::default(), CancellationToken::new());
+            // A peer that leaves within an answer is an error.
+            let _ = served.await;
+        });
+        (peer, over, tasks)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_over_http_1_ends_in_time_though_nobody_reads_it() {
+        let request = b"GET / HTTP/1.1\r\nhost: rover\r\nconnection: close\r\n\r\n";
+        let (never, soon) = (CancellationToken::new(), Duration::from_secs(2));
+        let deadline = Deadline::after(Some(soon), Instant::now());
+        let (mut peer, over, _tasks) = unread(deadline, never.clone());
+        peer.write_all(request).await.expect("sent");
+        let over = timeout(2 * soon, over).await;
+        assert!(over.expect("it ends at its deadline").is_err());
+        // Whoever reads on gets what was on its way, and the end.
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).await.expect("no reset");
+        assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", rest.len());
+
+        let cancel = CancellationToken::new();
+        let (mut peer, mut over, _tasks) = unread(Deadline::NEVER, cancel.clone());
+        peer.write_all(request).await.expect("sent");
+        assert!(timeout(soon, &mut over).await.is_err());
+        cancel.cancel();
+        assert!(
+            timeout(soon, over)
+                .await
+                .expect("it ends when it is cancelled")
+                .is_err()
+        );
+
+        let (mut peer, mut over, _tasks) = unread(Deadline::NEVER, never);
+        peer.write_all(request).await.expect("sent");
+        assert!(timeout(soon, &mut over).await.is_err());
+        drop(peer);
+        assert!(timeout(soon, over).await.expect("it ends with its peer").is_err());
     }
 }

@@ -85,46 +85,32 @@ async fn start(
     upstream: &Upstream,
     terms: ForwardOptions,
 ) -> Result<Response<CallBody>, Status> {
-    let ForwardOptions {
-        target,
-        lane,
-        opid,
-        deadline,
-        cancel,
-        keep,
-        span,
-        path,
-        caller: caller_id,
-        identity,
-        actuates,
-        origin,
-        images,
-    } = terms;
-    let remaining = deadline.remaining(Instant::now());
+    let remaining = terms.deadline.remaining(Instant::now());
     if remaining.is_some_and(|remaining| remaining.is_zero()) {
         return Err(CallError::DeadlineExceeded.into());
     }
-    let mut headers = metadata::towards_module(&caller.headers, opid.as_ref(), remaining.map(deadline::print))?;
-    let path = path
+    let mut headers = metadata::towards_module(&caller.headers, terms.opid.as_ref(), remaining.map(deadline::print))?;
+    let path = terms
+        .path
         .or_else(|| caller.uri.path_and_query().cloned())
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let mut guards = Guards::new(target, deadline, cancel, keep, span);
-    guards.images = images;
-    guards.caller = caller_id;
+    let mut guards = Guards::new(terms.target, terms.deadline, terms.cancel, terms.keep, terms.span);
+    guards.images = terms.images;
+    guards.caller = terms.caller;
     let Some(link) = upstream.link() else {
-        return upstream.exchange(lane, path, headers, body, guards).await;
+        return upstream.exchange(terms.lane, path, headers, body, guards).await;
     };
-    let equip = remote_link::equip(link, identity.entity(), actuates, &mut headers);
+    let equip = remote_link::equip(link, terms.identity.entity(), terms.actuates, &mut headers);
     // Boxed, because every other call would carry the room for it.
     guards.watch(Box::pin(equip)).await?;
-    let body = match origin {
+    let body = match terms.origin {
         Some((origin, path)) => {
             let renamed = Box::pin(rename(body, path.as_slice(), &origin.name));
             guards.watch(renamed).await??
         }
         None => body,
     };
-    let response = upstream.exchange(lane, path, headers, body, guards).await?;
+    let response = upstream.exchange(terms.lane, path, headers, body, guards).await?;
     match remote_link::translate(link, response.headers()) {
         Some(status) => Err(status),
         None => Ok(response),

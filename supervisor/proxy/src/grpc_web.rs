@@ -240,6 +240,7 @@ fn trailers_frame(trailers: &HeaderMap) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt as _;
     use http_body_util::BodyExt as _;
 
     use super::*;
@@ -313,6 +314,24 @@ mod tests {
             }
             assert_eq!(got, expected, "{content_type}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_the_answer_ends_it_with_a_status() {
+        let frames = futures_util::stream::iter([0, 1]).map(|at| match at {
+            0 => Ok::<_, Status>(Frame::data(Bytes::from_static(b"hello"))),
+            _ => panic!("broken"),
+        });
+        let body = CallBody::from(tonic::body::Body::new(http_body_util::StreamBody::new(frames)));
+        let response = answer(request("application/grpc-web", ""), async |_| Response::new(body)).await;
+        let got = response
+            .into_body()
+            .collect()
+            .await
+            .expect("it never breaks off")
+            .to_bytes();
+        assert!(got.starts_with(b"hello\x80"), "{got:?}");
+        assert!(String::from_utf8_lossy(&got).contains("grpc-status: 13\r\n"), "{got:?}");
     }
 
     #[tokio::test]

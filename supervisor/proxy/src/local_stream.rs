@@ -10,7 +10,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
-use crate::body::CallBody;
+use crate::body::{CallBody, LastingBody};
 use crate::deadline::Deadline;
 use crate::status::{CallError, trailers};
 
@@ -21,6 +21,8 @@ pub(crate) struct LocalStream<L> {
     cancel: Pin<Box<WaitForCancellationFutureOwned>>,
     /// None once the answer has ended.
     lease: Option<L>,
+    /// Why it had to end, until its reader is told.
+    cut: Option<CallError>,
 }
 
 impl<L: Send + Unpin + 'static> LocalStream<L> {
@@ -31,8 +33,18 @@ impl<L: Send + Unpin + 'static> LocalStream<L> {
             deadline: deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at))),
             cancel: Box::pin(cancel.cancelled_owned()),
             lease: Some(lease),
+            cut: None,
         };
-        tonic::body::Body::new(stream).into()
+        CallBody::Lasting(Box::new(stream))
+    }
+
+    /// Ends the answer if it has to.
+    fn watch(&mut self, cx: &mut Context<'_>) {
+        if self.lease.is_some()
+            && let Poll::Ready(error) = self.poll_cut(cx)
+        {
+            (self.body, self.lease, self.cut) = (CallBody::Empty, None, Some(error));
+        }
     }
 
     /// Reason why the answer has to end now.
@@ -52,12 +64,12 @@ impl<L: Send + Unpin + 'static> Body for LocalStream<L> {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.watch(cx);
+        if let Some(error) = self.cut.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers(&error.into())))));
+        }
         if self.lease.is_none() {
             return Poll::Ready(None);
-        }
-        if let Poll::Ready(error) = self.poll_cut(cx) {
-            self.lease = None;
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers(&error.into())))));
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if frame
@@ -67,6 +79,13 @@ impl<L: Send + Unpin + 'static> Body for LocalStream<L> {
             self.lease = None;
         }
         Poll::Ready(frame)
+    }
+}
+
+impl<L: Send + Unpin + 'static> LastingBody for LocalStream<L> {
+    fn poll_aside(&mut self, cx: &mut Context<'_>, kept: usize) -> Result<(), CallError> {
+        self.watch(cx);
+        self.body.poll_aside(cx, kept)
     }
 }
 
@@ -115,5 +134,27 @@ mod tests {
         };
         let (ended, ()) = tokio::join!(run(Deadline::after(None, begun), cancelled), cancel);
         assert_eq!(ended, (4, "1".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_ends_in_time_though_nobody_reads_and_tells_so_later() {
+        let never = CancellationToken::new();
+        let deadline = Deadline::after(Some(Duration::from_secs(2)), Instant::now());
+        let (lease, mut released) = tokio::sync::oneshot::channel::<()>();
+        let words = stream::repeat_with(|| Ok::<_, Status>(Frame::data(Bytes::from_static(b"word"))));
+        let words = CallBody::from(tonic::body::Body::new(StreamBody::new(words)));
+        let mut body = LocalStream::bound(words, deadline, never, lease);
+        let first = body.frame().await.expect("a frame").expect("no error");
+        assert!(first.is_data());
+        let over = std::future::poll_fn(|cx| match body.poll_aside(cx, 0) {
+            Ok(()) => Pin::new(&mut released).poll(cx).map(|_gone| ()),
+            Err(error) => panic!("{error}"),
+        });
+        tokio::time::timeout(Duration::from_secs(3), over)
+            .await
+            .expect("in time");
+        let last = body.frame().await.expect("a frame").expect("no error");
+        assert_eq!(last.into_trailers().expect("the end")["grpc-status"], "4");
+        assert!(body.frame().await.is_none());
     }
 }

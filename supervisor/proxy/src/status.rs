@@ -1,5 +1,6 @@
 //! Errors of calls, and the one place that chooses a gRPC code for each; what a broken answer of a module becomes.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -224,6 +225,15 @@ impl From<Overdrawn> for CallError {
             warn!(%peer, "too much is held that it sent, or does not read: some of its calls are refused");
         }
         Self::Overdrawn
+    }
+}
+
+/// What a panic becomes.
+impl From<Box<dyn Any + Send>> for CallError {
+    fn from(panic: Box<dyn Any + Send>) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::Panic(text.unwrap_or("panic").to_owned())
     }
 }
 
