@@ -1,16 +1,18 @@
 //! Answer to an HTTP request, made of the answer to its call.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame};
 use mainstay_model::held::{Account, Hold, Way};
 use mainstay_proto::frames::{HEADER_LEN, MAX_MESSAGE_LEN, MessageTooLong, length_of};
-use mainstay_proxy::body::CallBody;
+use mainstay_proxy::body::{CallBody, LastingBody};
 use mainstay_proxy::deadline::Deadline;
 use mainstay_proxy::status::CallError;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
@@ -20,7 +22,7 @@ use super::failure::{Failure, last_of_stream, respond};
 use super::held::{Held, hold};
 use super::json::{Json, JsonValue};
 use super::request::METADATA;
-use super::{off_thread, weight};
+use super::{fault, off_thread, weight};
 
 /// Messages that say what they are themselves: they are sent as they are.
 const RAW: &str = "google.api.HttpBody";
@@ -101,19 +103,19 @@ impl Messages {
     async fn next(&mut self) -> Option<Result<Bytes, Status>> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
+}
 
-    /// Decodes a message, of which there is room for what it becomes.
-    fn decode(&mut self, descriptor: &MessageDescriptor, message: Bytes) -> Result<DynamicMessage, Status> {
-        let room = weight::of_message(descriptor, &message);
-        if room > weight::MAX_ANSWER {
-            return Err(Status::resource_exhausted(
-                "the answer holds more values than are written as JSON at once; ask for it by gRPC",
-            ));
-        }
-        hold(&mut self.hold, room)?;
-        DynamicMessage::decode(descriptor.clone(), message)
-            .map_err(|error| Status::internal(format!("the answer is no {}: {error}", descriptor.full_name())))
+/// Decodes a message, of which there is room for what it becomes.
+fn decode(count: &mut Hold, descriptor: &MessageDescriptor, message: Bytes) -> Result<DynamicMessage, Status> {
+    let room = weight::of_message(descriptor, &message);
+    if room > weight::MAX_ANSWER {
+        return Err(Status::resource_exhausted(
+            "the answer holds more values than are written as JSON at once; ask for it by gRPC",
+        ));
     }
+    hold(count, room)?;
+    DynamicMessage::decode(descriptor.clone(), message)
+        .map_err(|error| Status::internal(format!("the answer is no {}: {error}", descriptor.full_name())))
 }
 
 /// Answer of a method that answers once. `field`: the one that is sent; empty for the whole message.
@@ -151,7 +153,7 @@ async fn one(
         return Err(Status::internal("the answer has more than one message"));
     }
     off_thread(message.len(), deadline, move || {
-        let message = messages.decode(&descriptor, message)?;
+        let message = decode(&mut messages.hold, &descriptor, message)?;
         let (bytes, content_type) = match descriptor.get_field_by_name(&field) {
             _ if descriptor.full_name() == RAW => raw(&message),
             Some(field) => (written(&JsonValue(&message.get_field(&field), &field.kind()))?, None),
@@ -186,7 +188,12 @@ fn raw(message: &DynamicMessage) -> (Bytes, Option<HeaderValue>) {
 }
 
 /// Answer of a method whose answers are a stream: a line for each.
-pub async fn stream(answer: Response<CallBody>, descriptor: MessageDescriptor, account: Account) -> Response<CallBody> {
+pub async fn stream(
+    answer: Response<CallBody>,
+    descriptor: MessageDescriptor,
+    account: Account,
+    deadline: Deadline,
+) -> Response<CallBody> {
     let (parts, body) = answer.into_parts();
     let response = match ended(&parts.headers, parts.status) {
         Some(None) => Failure::from(plain(body).await).into_last_of_stream(),
@@ -195,9 +202,14 @@ pub async fn stream(answer: Response<CallBody>, descriptor: MessageDescriptor, a
             let mut messages = Messages::new(body, account);
             // A status in the head is the end already: no trailers come.
             messages.over = parts.headers.contains_key(Status::GRPC_STATUS);
-            let lines = Lines { messages, descriptor };
+            let lines = Lines {
+                messages,
+                descriptor,
+                deadline,
+                line: Line::Awaited,
+            };
             let mut response = respond(StatusCode::OK, String::new());
-            *response.body_mut() = tonic::body::Body::new(lines).into();
+            *response.body_mut() = CallBody::Lasting(Box::new(lines));
             response
         }
     };
@@ -208,16 +220,65 @@ pub async fn stream(answer: Response<CallBody>, descriptor: MessageDescriptor, a
 struct Lines {
     messages: Messages,
     descriptor: MessageDescriptor,
+    deadline: Deadline,
+    line: Line,
+}
+
+/// The next line.
+enum Line {
+    /// Its message has not come.
+    Awaited,
+    /// It is made, perhaps aside.
+    Made(Pin<Box<dyn Future<Output = Result<Held, Status>> + Send>>),
+    Taken(Held),
 }
 
 impl Lines {
-    fn line(&mut self, message: Bytes) -> Result<Bytes, Status> {
-        let message = self.messages.decode(&self.descriptor, message)?;
-        let line = BTreeMap::from([("result", Json(&message))]);
-        let mut line = Vec::from(written(&line)?);
-        line.push(b'\n');
-        Ok(line.into())
+    /// A message as a line.
+    fn line(&self, message: Bytes) -> impl Future<Output = Result<Held, Status>> + Send + 'static {
+        let (descriptor, account) = (self.descriptor.clone(), self.messages.hold.account().clone());
+        let made = off_thread(message.len(), self.deadline, move || {
+            let mut hold = Hold::new(account, Way::Answer);
+            let message = decode(&mut hold, &descriptor, message)?;
+            let mut line = Vec::from(written(&BTreeMap::from([("result", Json(&message))]))?);
+            line.push(b'\n');
+            Held::new(line.into(), hold)
+        });
+        caught(made.map(Result::flatten))
     }
+
+    /// The next part of a line; `None` at the end.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        loop {
+            self.line = match &mut self.line {
+                Line::Awaited => match ready!(self.messages.poll_next(cx)?) {
+                    Some(message) => Line::Made(Box::pin(self.line(message))),
+                    None => return Poll::Ready(None),
+                },
+                Line::Made(line) => match line.as_mut().poll(cx)? {
+                    Poll::Ready(line) => {
+                        // The message is gone; never more than before.
+                        let _ = self.messages.hold.set(self.messages.gathered.len());
+                        Line::Taken(line)
+                    }
+                    Poll::Pending => {
+                        self.messages.body.poll_aside(cx, 0)?;
+                        return Poll::Pending;
+                    }
+                },
+                Line::Taken(line) => match line.next() {
+                    Some(part) => return Poll::Ready(Some(Ok(part))),
+                    None => Line::Awaited,
+                },
+            }
+        }
+    }
+}
+
+/// Work in which a panic is its error.
+fn caught<T>(work: impl Future<Output = Result<T, Status>>) -> impl Future<Output = Result<T, Status>> {
+    let done = AssertUnwindSafe(work).catch_unwind();
+    done.map(|done| done.unwrap_or_else(|_| Err(fault())))
 }
 
 impl Body for Lines {
@@ -225,16 +286,22 @@ impl Body for Lines {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(message) = ready!(self.messages.poll_next(cx)) else {
-            return Poll::Ready(None);
-        };
-        let line = message.and_then(|message| self.line(message)).unwrap_or_else(|status| {
-            // Nothing comes after it.
-            self.messages = Messages::new(CallBody::Empty, Account::default());
-            self.messages.over = true;
-            last_of_stream(&status).into()
+        let part = ready!(self.poll_part(cx)).map(|part| {
+            part.unwrap_or_else(|status| {
+                // Nothing comes after it.
+                self.messages = Messages::new(CallBody::Empty, Account::default());
+                self.messages.over = true;
+                self.line = Line::Awaited;
+                last_of_stream(&status).into()
+            })
         });
-        Poll::Ready(Some(Ok(Frame::data(line))))
+        Poll::Ready(part.map(|part| Ok(Frame::data(part))))
+    }
+}
+
+impl LastingBody for Lines {
+    fn poll_aside(&mut self, cx: &mut Context<'_>, kept: usize) -> Result<(), CallError> {
+        self.messages.body.poll_aside(cx, kept)
     }
 }
 
@@ -287,6 +354,9 @@ fn with_metadata(mut response: Response<CallBody>, given: &HeaderMap) -> Respons
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures_util::StreamExt as _;
     use http_body_util::{BodyExt as _, StreamBody};
     use mainstay_proto::viam::component::motor::v1::GetPositionResponse;
     use mainstay_proxy::status::trailers;
@@ -295,6 +365,7 @@ mod tests {
     use prost_types::field_descriptor_proto::{Label, Type};
     use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto};
 
+    use super::super::{LARGE, TURN};
     use super::*;
 
     const POSITION: &str = "viam.component.motor.v1.GetPositionResponse";
@@ -442,23 +513,84 @@ mod tests {
                 answered(&two, size, Some(Status::ok(""))),
                 descriptor(),
                 Account::default(),
+                patient(),
             );
             assert_eq!(text(made.await).await, (200, lines.to_owned()));
             let made = stream(
                 answered(&two, size, Some(gone.clone())),
                 descriptor(),
                 Account::default(),
+                patient(),
             );
             assert_eq!(text(made.await).await, (200, format!("{lines}{error}")));
         }
         // What ends well without a message may say so in its head alone.
         let mut empty = Response::new(CallBody::Empty);
         empty.headers_mut().insert("grpc-status", HeaderValue::from_static("0"));
-        let made = stream(empty, descriptor(), Account::default());
+        let made = stream(empty, descriptor(), Account::default(), patient());
         assert_eq!(text(made.await).await, (200, String::new()));
         // What fails at once says so in its head.
-        let made = stream(mainstay_proxy::status::respond(gone), descriptor(), Account::default());
+        let made = stream(
+            mainstay_proxy::status::respond(gone),
+            descriptor(),
+            Account::default(),
+            patient(),
+        );
         assert_eq!(text(made.await).await, (503, error.to_owned()));
+    }
+
+    /// A message of so many bytes that says what it is, in its frame.
+    fn large(size: usize) -> Vec<u8> {
+        let mut message = vec![0x12];
+        prost::encoding::encode_varint(size as u64, &mut message);
+        message.resize(message.len() + size, 0);
+        let length = u32::try_from(message.len()).expect("short");
+        [&[0][..], &length.to_be_bytes(), &message].concat()
+    }
+
+    #[tokio::test]
+    async fn a_large_line_is_made_aside_and_its_deadline_holds_meanwhile() {
+        let turn = TURN.acquire().await;
+        let begun = |deadline| {
+            let two = [large(10), large(LARGE)].concat();
+            let answer = answered(&two, LARGE, Some(Status::ok("")));
+            stream(answer, http_body(), Account::default(), deadline)
+        };
+        let soon = Deadline::after(Some(Duration::from_millis(50)), tokio::time::Instant::now());
+        let (_, lines) = text(begun(soon).await).await;
+        let (first, second) = lines.split_once('\n').expect("two lines");
+        assert_eq!(
+            first, r#"{"result":{"data":"AAAAAAAAAAAAAA=="}}"#,
+            "small ones wait for nobody"
+        );
+        assert!(second.starts_with(r#"{"error":{"code":4,"#), "{second}");
+
+        let mut body = begun(patient()).await.into_body();
+        assert!(body.frame().await.is_some(), "the small one");
+        let waiting = tokio::time::timeout(Duration::from_millis(50), body.frame()).await;
+        assert!(waiting.is_err(), "it is not its turn");
+        drop(turn);
+        let rest = body.collect().await.expect("it does not break off").to_bytes();
+        let line: serde_json::Value = serde_json::from_slice(&rest).expect("one line");
+        let data = line["result"]["data"].as_str().expect("base64");
+        assert_eq!(data.len(), LARGE.div_ceil(3) * 4);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_the_last_line() {
+        let frames = futures_util::stream::iter([0, 1]).map(|at| match at {
+            0 => Ok::<_, Status>(Frame::data(Bytes::from(position(0.0)))),
+            _ => panic!("broken"),
+        });
+        let body = CallBody::from(tonic::body::Body::new(StreamBody::new(frames)));
+        let made = stream(Response::new(body), descriptor(), Account::default(), patient());
+        let (_, lines) = text(made.await).await;
+        assert!(
+            lines.starts_with("{\"result\":{}}\n{\"error\":{\"code\":13,"),
+            "{lines}"
+        );
+        let broken = caught::<()>(async { panic!("broken") }).await.expect_err("an error");
+        assert_eq!(broken.code(), Code::Internal);
     }
 
     #[tokio::test]

@@ -35,6 +35,15 @@ impl Held {
         hold(&mut count, bytes.len())?;
         Ok(Self { bytes, hold: count })
     }
+
+    /// The next part, which no longer counts.
+    pub fn next(&mut self) -> Option<Bytes> {
+        let length = self.bytes.len().min(CHUNK);
+        let part = self.bytes.split_to(length);
+        // Never more than before.
+        let _ = self.hold.set(self.bytes.len());
+        (!part.is_empty()).then_some(part)
+    }
 }
 
 impl Body for Held {
@@ -42,15 +51,7 @@ impl Body for Held {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.bytes.is_empty() {
-            return Poll::Ready(None);
-        }
-        let length = self.bytes.len().min(CHUNK);
-        let chunk = self.bytes.split_to(length);
-        let left = self.bytes.len();
-        // Never more than before.
-        let _ = self.hold.set(left);
-        Poll::Ready(Some(Ok(Frame::data(chunk))))
+        Poll::Ready(self.next().map(|part| Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -61,12 +61,7 @@ impl Rest {
     pub async fn answer(&self, request: Request<RequestBody>, call: Result<MakeCall, CallError>) -> Response<CallBody> {
         let is_head = request.method() == Method::HEAD;
         let routed = AssertUnwindSafe(self.route(request, call)).catch_unwind().await;
-        let mut response = routed.unwrap_or_else(|_| {
-            Failure::from(Status::internal(
-                "the request met a fault of the machine; its log says where",
-            ))
-            .into_response()
-        });
+        let mut response = routed.unwrap_or_else(|_| Failure::from(fault()).into_response());
         if is_head {
             *response.body_mut() = CallBody::Empty;
         }
@@ -115,17 +110,21 @@ impl Rest {
             );
             return Err(Status::unimplemented(text).into());
         }
-        let deadline = Deadline::of(request.headers(), Some(DEFAULT_UNARY), Instant::now())
+        let asked = Deadline::of(request.headers(), None, Instant::now())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let deadline = match asked {
+            Deadline::NEVER => Deadline::after(Some(DEFAULT_UNARY), Instant::now()),
+            asked => asked,
+        };
         let (mut parts, body) = request.into_parts();
         let account = body.account().clone();
         let text = deadline.limit(request::read(body, &parts.headers)).await??;
         let length = text.len() + parts.uri.query().map_or(0, str::len);
         let path = format!("/{}/{}", route.binding.service, route.binding.method);
         let field = route.binding.response_body.clone().into_owned();
-        let (asked, output) = (method.clone(), method.output());
+        let (called, output) = (method.clone(), method.output());
         let (mut parts, body) = off_thread(length, deadline, move || {
-            let body = request::build(&asked, &route, &parts, text)?;
+            let body = request::build(&called, &route, &parts, text)?;
             parts.headers = request::headers(std::mem::take(&mut parts.headers));
             Ok::<_, Failure>((parts, body))
         })
@@ -134,10 +133,16 @@ impl Rest {
         parts.uri = Uri::from(PathAndQuery::try_from(path).map_err(|error| Status::internal(error.to_string()))?);
         let answer = call(Request::from_parts(parts, body)).await;
         Ok(match method.is_server_streaming() {
-            true => answer::stream(answer, output, account).await,
+            // Lasts as long as somebody listens, unless it is asked for otherwise.
+            true => answer::stream(answer, output, account, asked).await,
             false => answer::unary(answer, output, field, account, deadline).await,
         })
     }
+}
+
+/// What a panic is to whoever asked.
+fn fault() -> Status {
+    Status::internal("the request met a fault of the machine; its log says where")
 }
 
 /// Does work on `length` bytes, aside if they are many: calls of others would wait for it.
