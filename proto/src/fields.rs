@@ -17,6 +17,16 @@ pub enum Extent {
     Beginning,
 }
 
+impl Extent {
+    /// The whole message if `whole`, else its beginning.
+    pub fn whole_if(whole: bool) -> Self {
+        match whole {
+            true => Self::Whole,
+            false => Self::Beginning,
+        }
+    }
+}
+
 /// Error for bytes that are no protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {

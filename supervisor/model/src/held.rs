@@ -46,6 +46,9 @@ const SMALL: usize = 12 << 10;
 /// Longest message.
 const LONGEST: usize = 32 << 20;
 
+/// Most messages of one peer that are unpacked at once, or wait for it: as many as a caller may have calls at one resource.
+pub const MAX_PACKED: usize = 100;
+
 /// Whether so much may be held for a call, for its connection, for its peer and in all.
 fn allows(way: Way, call: usize, [connection, peer, all]: [usize; 3]) -> bool {
     let bounds = match way {
@@ -74,6 +77,8 @@ struct Peer {
     /// Somebody was told of a refusal.
     told: AtomicBool,
     counts: Counts,
+    /// Messages that are not unpacked yet.
+    packed: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -101,6 +106,7 @@ impl Account {
             address,
             told: AtomicBool::new(false),
             counts: Counts::default(),
+            packed: AtomicUsize::new(0),
         });
         Self::of(peer, everybody.clone())
     }
@@ -109,6 +115,15 @@ impl Account {
     pub fn beside(&self) -> Self {
         let other = |known: &Arc<Connection>| Self::of(known.peer.clone(), known.everybody.clone());
         self.0.as_ref().map(other).unwrap_or_default()
+    }
+
+    /// A place for one more message that is to be unpacked; `None` if its peer has [`MAX_PACKED`] of them.
+    pub fn packed(&self) -> Option<Packed> {
+        if let Some(connection) = &self.0 {
+            let more = |count| (count < MAX_PACKED).then_some(count + 1);
+            connection.peer.packed.fetch_update(Relaxed, Relaxed, more).ok()?;
+        }
+        Some(Packed(self.clone()))
     }
 
     fn of(peer: Arc<Peer>, everybody: Everybody) -> Self {
@@ -123,6 +138,18 @@ impl Account {
 impl Connection {
     fn levels(&self, way: Way) -> [&AtomicUsize; 3] {
         [&self.counts, &self.peer.counts, &self.everybody.0].map(|counts| &counts.0[way as usize])
+    }
+}
+
+/// Place of a message that is to be unpacked, until it is dropped.
+#[derive(Debug)]
+pub struct Packed(Account);
+
+impl Drop for Packed {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0.0 {
+            connection.peer.packed.fetch_sub(1, Relaxed);
+        }
     }
 }
 
@@ -221,6 +248,20 @@ mod tests {
             let allowed = allows(Way::Request, call, [connection * MIB; 3]);
             assert_eq!(allowed, wanted, "{call} {connection}");
         }
+    }
+
+    #[test]
+    fn a_peer_has_so_many_places_for_what_is_packed_over_all_its_connections() {
+        let everybody = Everybody::default();
+        let one = Account::of_peer([10, 0, 0, 1].into(), &everybody);
+        let mut places: Vec<_> = (0..MAX_PACKED).map_while(|_| one.packed()).collect();
+        assert_eq!(places.len(), MAX_PACKED);
+        assert!(one.packed().is_none() && one.beside().packed().is_none());
+        let other = Account::of_peer([10, 0, 0, 2].into(), &everybody);
+        assert!(other.packed().is_some() && Account::default().packed().is_some());
+        places.pop();
+        let again = one.beside().packed();
+        assert!(again.is_some() && one.packed().is_none());
     }
 
     #[test]

@@ -301,12 +301,6 @@ impl Body for CallBody {
     }
 }
 
-impl From<Bytes> for CallBody {
-    fn from(bytes: Bytes) -> Self {
-        Self::Full(bytes)
-    }
-}
-
 impl From<tonic::body::Body> for CallBody {
     fn from(body: tonic::body::Body) -> Self {
         Self::Service(body)

@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Response};
@@ -160,13 +160,9 @@ struct StreamState {
 impl StreamState {
     /// Part of the chunk that may go on now.
     fn admit(&mut self, chunk: Bytes) -> (Bytes, Result<(), CallError>) {
-        let mut chunk = if self.held.is_empty() {
-            chunk
-        } else {
-            let mut joined = BytesMut::with_capacity(self.held.len() + chunk.len());
-            joined.extend_from_slice(&self.held);
-            joined.extend_from_slice(&chunk);
-            joined.freeze()
+        let mut chunk = match self.held.is_empty() {
+            true => chunk,
+            false => [&self.held[..], &chunk].concat().into(),
         };
         let followed = self.scanner.follow(&chunk);
         self.held = chunk.split_off(followed.pass);

@@ -52,11 +52,7 @@ pub async fn peek(mut body: RequestBody, headers: &HeaderMap, addressing: Addres
         }
     };
     let seen = &first[HEADER_LEN..first.len().min(HEADER_LEN + length.min(MAX_SCAN_LEN))];
-    let extent = if seen.len() == length {
-        Extent::Whole
-    } else {
-        Extent::Beginning
-    };
+    let extent = Extent::whole_if(seen.len() == length);
     let name = if compressed {
         let (plain, extent) = inflate(seen, extent)?;
         name(&plain, extent, addressing)?

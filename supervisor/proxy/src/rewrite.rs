@@ -22,7 +22,8 @@ const TURN: usize = 1 << 20;
 /// that is compressed goes on plain, because its length is not known before it is; everything else stays as it came.
 ///
 /// # Errors
-/// The caller's stream ends in the first message, or it is no gzip, or unpacked larger than any message may be, or than may be held.
+/// The caller's stream ends in the first message, or it is no gzip, or unpacked larger than any message may be, or than may be held,
+/// or too many others of its peer are unpacked.
 pub async fn rename(mut body: RequestBody, path: &[u32], name: &str) -> Result<RequestBody, Status> {
     let Some(mut first) = body.chunk().await.transpose()? else {
         return Ok(body);
@@ -32,6 +33,7 @@ pub async fn rename(mut body: RequestBody, path: &[u32], name: &str) -> Result<R
     };
     let length = frames::length_of(header) as usize;
     if header[0] != 0 {
+        let _place = body.account.packed().ok_or(CallError::TooManyPacked)?;
         first.advance(HEADER_LEN);
         let plain = unpack(first, length, &mut body, |message, extent| {
             replace_string(message, path, extent, name).map_err(CallError::Unreadable)
@@ -41,11 +43,7 @@ pub async fn rename(mut body: RequestBody, path: &[u32], name: &str) -> Result<R
         return Ok(body);
     }
     let seen = &first[HEADER_LEN..first.len().min(HEADER_LEN + length.min(MAX_SCAN_LEN))];
-    let extent = if seen.len() == length {
-        Extent::Whole
-    } else {
-        Extent::Beginning
-    };
+    let extent = Extent::whole_if(seen.len() == length);
     let renamed = replace_string(seen, path, extent, name).map_err(CallError::Unreadable)?;
     let renamed = renamed.map(|renamed| {
         let rest = &first[HEADER_LEN + seen.len()..];
@@ -121,11 +119,7 @@ async fn unpack(
     }
     let mut plain = decoder.finish().map_err(CallError::Gzip)?;
     if !searched {
-        let extent = if plain.len() > SEARCHED {
-            Extent::Beginning
-        } else {
-            Extent::Whole
-        };
+        let extent = Extent::whole_if(plain.len() <= SEARCHED);
         rename(&mut plain, extent)?;
     }
     let length = bounded(&plain)?;
@@ -145,6 +139,9 @@ fn bounded(plain: &[u8]) -> Result<u32, CallError> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use mainstay_model::held::{Account, Everybody, MAX_PACKED};
+
     use super::*;
 
     fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
@@ -248,5 +245,33 @@ mod tests {
         torn.truncate(torn.len() - 4);
         let refused = try_renamed(&framed(1, &torn), 1000, |_| {}).unwrap_err();
         assert!(refused.message().contains("gzip"), "{refused:?}");
+    }
+
+    #[test]
+    fn of_one_peer_no_more_than_so_many_wait_to_be_unpacked() {
+        let everybody = Everybody::default();
+        let [one, other] = [1, 2].map(|host| Account::of_peer([10, 0, 0, host].into(), &everybody));
+        // The rest of the message never comes.
+        let begun = Bytes::from(framed(1, &packed(&named("far:left", 1000)))).slice(..30);
+        let waiting = |account: &Account| {
+            let chunks = futures_util::stream::iter([Ok::<_, Status>(http_body::Frame::data(begun.clone()))]);
+            let chunks = futures_util::StreamExt::chain(chunks, futures_util::stream::pending());
+            let body = tonic::body::Body::new(http_body_util::StreamBody::new(chunks));
+            Box::pin(rename(RequestBody::on_account(body, account.clone()), &[1], "left"))
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut first: Vec<_> = (0..MAX_PACKED).map(|_| waiting(&one)).collect();
+            assert!(first.iter_mut().all(|first| first.now_or_never().is_none()));
+            let refused = waiting(&one.beside()).now_or_never().unwrap().unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+            assert!(
+                refused.message().starts_with("100 gzip requests of this client"),
+                "{refused:?}"
+            );
+            assert!(waiting(&other).now_or_never().is_none(), "another peer has its own");
+            first.pop();
+            assert!(waiting(&one).now_or_never().is_none(), "one has gone");
+        });
     }
 }

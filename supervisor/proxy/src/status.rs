@@ -8,7 +8,7 @@ use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use mainstay_model::ModuleName;
-use mainstay_model::held::Overdrawn;
+use mainstay_model::held::{MAX_PACKED, Overdrawn};
 use mainstay_proto::fields::Malformed;
 use tonic::{Code, Status};
 use tracing::warn;
@@ -108,6 +108,12 @@ pub enum CallError {
         "what this client, or all of them, sent and nobody has read yet is more than the machine holds; send less at once"
     )]
     Overdrawn,
+    /// The caller's host has as many packed calls that wait as it may.
+    #[error(
+        "{} gzip requests of this client are not unpacked yet, and it may have no more; send fewer at once, or plain",
+        MAX_PACKED
+    )]
+    TooManyPacked,
     /// The caller has not proved who it is; the text says what is missing or wrong.
     #[error("{0}")]
     Unauthenticated(String),
@@ -188,6 +194,7 @@ impl CallError {
             | Self::MetadataTooLong(_)
             | Self::TooManyInFlight { .. }
             | Self::Overdrawn
+            | Self::TooManyPacked
             | Self::Session(SessionError::TooMany) => Code::ResourceExhausted,
             Self::Session(_) => Code::InvalidArgument,
             Self::Unauthenticated(_) => Code::Unauthenticated,
@@ -329,7 +336,7 @@ pub fn respond(status: impl Into<Status>) -> Response<CallBody> {
 
 /// An answer in plain text, to what is no gRPC call.
 pub fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<CallBody> {
-    let mut response = Response::new(CallBody::from(text.into()));
+    let mut response = Response::new(CallBody::Full(text.into()));
     *response.status_mut() = status;
     let text_type = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, text_type);

@@ -136,7 +136,7 @@ pub(super) async fn answer(method: &Method, uri: &Uri, control: &Control, local:
         show(uri, control).await
     };
     if *method == Method::HEAD {
-        *response.body_mut() = CallBody::from(Bytes::new());
+        *response.body_mut() = CallBody::Full(Bytes::new());
     }
     response
 }
@@ -195,7 +195,7 @@ async fn show(uri: &Uri, control: &Control) -> Response<CallBody> {
 }
 
 fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<CallBody> {
-    let mut response = Response::new(CallBody::from(text.into()));
+    let mut response = Response::new(CallBody::Full(text.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

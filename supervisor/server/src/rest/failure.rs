@@ -74,7 +74,7 @@ pub fn last_of_stream(status: &Status) -> String {
 
 /// An answer in JSON.
 pub fn respond(http: StatusCode, body: String) -> Response<CallBody> {
-    let mut response = Response::new(CallBody::from(bytes::Bytes::from(body)));
+    let mut response = Response::new(CallBody::Full(body.into()));
     *response.status_mut() = http;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
