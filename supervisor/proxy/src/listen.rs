@@ -1,6 +1,7 @@
 //! Listener of clients, and the connections of any listener: each is served in a task of its own.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -180,12 +182,10 @@ async fn accept_tcp(listener: TcpListener, settings: ClientSettings, stop: Cance
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener) => accepted,
             () = connections.reap() => continue,
         };
         match accepted.and_then(|(io, remote)| {
-            // Some may be exchanged for those of idle connections, but not the last ones.
-            admit_descriptor(&io, Share::Modules)?;
             let Some(place) = settings.connections.admit(remote.ip(), &stop) else {
                 return Ok(None);
             };
@@ -207,6 +207,26 @@ async fn accept_tcp(listener: TcpListener, settings: ClientSettings, stop: Cance
     }
     drop(listener);
     connections.finish().await;
+}
+
+/// The next connection. Some descriptors may be exchanged for those of idle connections, but not the last ones: while many are,
+/// those that come wait for one.
+async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (mut io, remote) = listener.accept().await?;
+    let by = Instant::now() + 2 * FAREWELL;
+    while let Err(refused) = admit_descriptor(&io, Share::Modules) {
+        if Instant::now() > by {
+            return Err(refused);
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+        io = moved(io)?;
+    }
+    Ok((io, remote))
+}
+
+/// The same connection under the lowest number that is free: a number tells how many are in use.
+fn moved(io: TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(io.into_std()?.try_clone()?)
 }
 
 /// Serves one client, until it ends or its place is needed for another.
@@ -284,9 +304,7 @@ async fn exchange(mut io: TcpStream, connections: &ClientConnections) -> Option<
             return None;
         };
         closed.cancelled().await;
-        // The number tells how many are in use, so the one that came free is taken.
-        let moved = io.into_std().and_then(|io| TcpStream::from_std(io.try_clone()?));
-        io = moved
+        io = moved(io)
             .inspect_err(|error| warn!("cannot accept a connection: {error}"))
             .ok()?;
     }
