@@ -240,10 +240,18 @@ fn trailers_frame(trailers: &HeaderMap) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::StreamExt as _;
     use http_body_util::BodyExt as _;
+    use mainstay_proto::frames::FrameScanner;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
     use super::*;
+    use crate::peek::{Addressing, peek};
+    use crate::status::respond;
 
     fn request(content_type: &str, body: &str) -> Request<RequestBody> {
         Request::post("/a.B/C")
@@ -262,7 +270,7 @@ mod tests {
         while let Some(chunk) = body.chunk().await {
             match chunk {
                 Ok(chunk) => all.extend_from_slice(&chunk),
-                Err(status) => return crate::status::respond(status),
+                Err(status) => return respond(status),
             }
         }
         let (first, second) = all.split_at(all.len().min(1));
@@ -381,5 +389,173 @@ mod tests {
         let mut get = request("application/grpc-web", "");
         *get.method_mut() = Method::GET;
         assert!(content_type(&get).is_none());
+    }
+
+    /// A message that names its resource, in its frame.
+    fn message(size: usize) -> Vec<u8> {
+        let mut message = b"\x0a\x01e\x12".to_vec();
+        prost::encoding::encode_varint(size as u64, &mut message);
+        message.resize(message.len() + size, b'x');
+        let length = u32::try_from(message.len()).expect("short");
+        [&[0][..], &length.to_be_bytes(), &message].concat()
+    }
+
+    /// Messages as a page sends them; each text has its own padding.
+    fn sent(sizes: &[usize], text: bool) -> Vec<u8> {
+        let messages = sizes.iter().map(|size| message(*size));
+        let sent = messages.map(|message| match text {
+            true => STANDARD.encode(message).into_bytes(),
+            false => message,
+        });
+        sent.collect::<Vec<_>>().concat()
+    }
+
+    /// A change at a place: which kind, with which byte.
+    type Change = (Index, u8, u8);
+
+    fn changed(mut body: Vec<u8>, changes: &[Change]) -> Vec<u8> {
+        for (at, kind, byte) in changes {
+            let at = at.index(body.len() + 1);
+            match kind {
+                0 => body.insert(at, *byte),
+                1 => body.extend_from_within(at..),
+                2 => body.truncate(at),
+                _ if at == body.len() => {}
+                3 => body[at] = *byte,
+                4 => body[at] ^= 1 << (byte % 8),
+                _ => drop(body.remove(at)),
+            }
+        }
+        body
+    }
+
+    fn in_chunks(bytes: &[u8], size: usize) -> Vec<Result<Frame<Bytes>, Status>> {
+        let chunks = bytes.chunks(size);
+        chunks
+            .map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk))))
+            .collect()
+    }
+
+    fn body(frames: Vec<Result<Frame<Bytes>, Status>>) -> tonic::body::Body {
+        tonic::body::Body::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)))
+    }
+
+    /// A service that takes a request as the core does, and answers with as many bytes as it got, and these frames.
+    async fn strict(request: Request<RequestBody>, end: Vec<Result<Frame<Bytes>, Status>>) -> Response<CallBody> {
+        let (parts, all) = request.into_parts();
+        let addressing = Addressing {
+            path: &[1],
+            standard_api: None,
+        };
+        let mut all = match peek(all, &parts.headers, addressing).await {
+            Ok(peeked) => peeked.body,
+            Err(status) => return respond(status),
+        };
+        let (mut scanner, mut held, mut length) = (FrameScanner::default(), Vec::new(), 0);
+        while let Some(chunk) = all.chunk().await {
+            match chunk {
+                Ok(chunk) => held.extend_from_slice(&chunk),
+                Err(status) => return respond(status),
+            }
+            let followed = scanner.follow(&held);
+            if let Some(error) = followed.too_long {
+                return respond(CallError::from(error));
+            }
+            length += followed.pass;
+            held.drain(..followed.pass);
+        }
+        if !held.is_empty() || !scanner.at_boundary() {
+            return respond(CallError::TornRequest);
+        }
+        let mut answer = vec![0];
+        answer.extend_from_slice(&u32::try_from(length).expect("short").to_be_bytes());
+        answer.resize(answer.len() + length, 7);
+        Response::new(body(in_chunks(&answer, 100).into_iter().chain(end).collect()).into())
+    }
+
+    /// Status of the answer to a body that comes in chunks of so many bytes, if there is one, and how long it is.
+    fn status_of<F: Future<Output = Response<CallBody>>>(
+        sent: &[u8],
+        text: bool,
+        chunk: usize,
+        call: impl FnOnce(Request<RequestBody>) -> F,
+    ) -> (Option<i32>, usize) {
+        let content_type = if text { "application/grpc-web-text" } else { GRPC_WEB };
+        let asked = request(content_type, "").map(|_| RequestBody::from(body(in_chunks(sent, chunk))));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let answered = async {
+            let (parts, body) = answer(asked, call).await.into_parts();
+            (parts, body.collect().await.expect("it never breaks off").to_bytes())
+        };
+        let (parts, got) = runtime
+            .expect("a runtime")
+            .block_on(async { tokio::time::timeout(Duration::from_secs(20), answered).await })
+            .expect("it ends");
+        if let Some(status) = parts.headers.get(Status::GRPC_STATUS) {
+            assert!(got.is_empty(), "{got:?}");
+            return (status.to_str().ok().and_then(|code| code.parse().ok()), 0);
+        }
+        let all = got.len();
+        let got = if text { decode(&got).expect("base64") } else { got };
+        let mut rest = &got[..];
+        while let Some((header, after)) = rest.split_first_chunk::<5>() {
+            let [flag, length @ ..] = *header;
+            let Some((frame, after)) = after.split_at_checked(u32::from_be_bytes(length) as usize) else {
+                break;
+            };
+            rest = after;
+            if flag == TRAILERS {
+                assert!(rest.is_empty(), "trailers are the last: {got:?}");
+                let text = std::str::from_utf8(frame).expect("text");
+                let code = text.lines().find_map(|line| line.strip_prefix("grpc-status: "));
+                return (code.and_then(|code| code.parse().ok()), all);
+            }
+        }
+        (None, all)
+    }
+
+    fn good_end() -> Vec<Result<Frame<Bytes>, Status>> {
+        vec![Ok(Frame::trailers(trailers(&Status::ok(""))))]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_becomes_of_a_body_its_answer_is_bounded_and_has_a_status(
+            sizes in vec(0_usize..200, 1..4),
+            changes in vec((any::<Index>(), 0_u8..6, any::<u8>()), 0..6),
+            (text, chunk) in (any::<bool>(), 1_usize..60),
+        ) {
+            let sent = changed(sent(&sizes, text), &changes);
+            let (status, length) = status_of(&sent, text, chunk, |request| strict(request, good_end()));
+            prop_assert!(status.is_some() && length <= 2 * sent.len() + 200, "{status:?}, {length} bytes");
+            prop_assert!(!changes.is_empty() || status == Some(0), "{status:?}");
+        }
+
+        #[test]
+        fn a_body_that_is_cut_short_is_never_answered_well(
+            (size, text, chunk) in (0_usize..300, any::<bool>(), 1_usize..60),
+            at: Index,
+        ) {
+            let whole = sent(&[size], text);
+            let cut = &whole[..at.index(whole.len())];
+            let (status, _) = status_of(cut, text, chunk, |request| strict(request, good_end()));
+            prop_assert!(status.is_some_and(|status| status != 0), "{status:?}");
+        }
+
+        #[test]
+        fn an_answer_that_is_cut_short_never_ends_well(
+            (size, text, chunk) in (0_usize..300, any::<bool>(), 1_usize..60),
+            (at, fails) in (any::<Index>(), any::<bool>()),
+        ) {
+            let whole = message(size);
+            let mut frames = in_chunks(&whole[..at.index(whole.len() + 1)], chunk);
+            frames.extend(fails.then(|| Err(Status::unavailable("gone"))));
+            let answer = Response::new(body(frames).into());
+            let (status, _) = status_of(b"", text, 1, async |_| answer);
+            prop_assert_ne!(status, Some(0));
+            prop_assert!(!fails || at.index(whole.len() + 1) < whole.len() || status == Some(14), "{status:?}");
+        }
     }
 }
