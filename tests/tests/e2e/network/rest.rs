@@ -1,5 +1,7 @@
 //! REST at `/api/v1/…`, as `curl` and pages of browsers speak it: HTTP/1.1 and HTTP/2, in the clear and over TLS.
 
+use std::time::Duration;
+
 use http::Method;
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::raw::{RawConnection, RawRequest, RawResponse, talk, talk_over};
@@ -8,6 +10,7 @@ use mainstay_tests::world::{PATIENCE, Place, World};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use super::grpc_web::parts;
 use super::remotes::{remote, until_names};
@@ -163,7 +166,7 @@ async fn what_moves_within_a_session_stops_when_nobody_keeps_it_alive() {
     let end = std::time::Instant::now() + PATIENCE;
     while powered().await != (200, json!({})) {
         assert!(std::time::Instant::now() < end, "{}", world.output());
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(json_of(&world, &beat, "").await.0, 400);
 }
@@ -307,7 +310,7 @@ async fn an_api_that_only_a_module_knows_has_the_paths_of_its_annotations() {
     let end = std::time::Instant::now() + PATIENCE;
     while json_of(&world, "GET /tests/echo/lidar/say", "").await.1["message"] != "Not Found" {
         assert!(std::time::Instant::now() < end, "{}", world.output());
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -371,6 +374,53 @@ async fn a_stream_comes_line_by_line_and_ends_with_whoever_reads_it() {
         (499, json!({ "code": 1, "message": "context canceled" }))
     );
     world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+/// A stream without end over HTTP/2, of which nothing is read but its head.
+async fn unread(world: &World, timeout: Option<&str>) -> (h2::RecvStream, JoinSet<()>) {
+    let stream = TcpStream::connect(world.address()).await.expect("open");
+    let (sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    let mut driver = JoinSet::new();
+    driver.spawn(async move {
+        let _ = connection.await;
+    });
+    let mut request = http::Request::get("http://localhost/api/v1/tests/echo/lidar/count");
+    for timeout in timeout {
+        request = request.header("grpc-timeout", timeout);
+    }
+    let mut sender = sender.ready().await.expect("open");
+    let (response, _) = sender
+        .send_request(request.body(()).expect("a request"), true)
+        .expect("sent");
+    (response.await.expect("an answer").into_body(), driver)
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_ends_at_its_deadline_and_with_the_machine() {
+    let world = World::settled(echo()).await;
+    let _late = unread(&world, Some("1S")).await;
+    world.until_report("lidar", |report| report.running == 1).await;
+    world
+        .until_report("lidar", |report| report.cancelled == 1 && report.running == 0)
+        .await;
+    // Nor is it an operation any more.
+    let listed = async {
+        while json_of(&world, "GET /operations/list", "")
+            .await
+            .1
+            .to_string()
+            .contains("EchoService/Count")
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, listed).await.expect("it is over");
+
+    let _unread = unread(&world, None).await;
+    world.until_report("lidar", |report| report.running == 1).await;
+    let remains = world.shutdown().await;
+    remains.with_code(0).left_nothing_behind();
+    assert!(remains.took < Duration::from_secs(5), "{:?}", remains.took);
 }
 
 #[tokio::test]
