@@ -385,7 +385,7 @@ async fn unread(world: &World, timeout: Option<&str>) -> (h2::RecvStream, JoinSe
         let _ = connection.await;
     });
     let mut request = http::Request::get("http://localhost/api/v1/tests/echo/lidar/count");
-    for timeout in timeout {
+    if let Some(timeout) = timeout {
         request = request.header("grpc-timeout", timeout);
     }
     let mut sender = sender.ready().await.expect("open");
