@@ -8,8 +8,8 @@
 //! | Step | Where | What it writes | From then on |
 //! |---|---|---|---|
 //! | [`yield_to`] | former main | a certificate as a sub-part; then: it is one, of the next term | nobody is main; `make-main` again goes on, as all is still here |
-//! | [`stage`] | new main | CA and certificate as the main part, which a sub-part does not look at | the same; the next [`follow`] or start clears it away |
-//! | [`commit`] | new main | then: it is the main part of the next term | it is main, the former one serves it, whether it has heard so or not |
+//! | [`stage`] | new main | a certificate as the main part, which a sub-part does not look at; with it the former one is reached | the same; the next [`follow`] or start clears it away |
+//! | [`commit`] | new main | the CA and its key; then: it is the main part of the next term | it is main, the former one serves it, whether it has heard so or not |
 //! | [`confirm`] | former main | removes the CA's key and its certificate as main part; then: it is an ordinary sub-part | it is over |
 //!
 //! The former main part confirms by the answer to [`commit`], or, should that be lost, by the first [`follow`] of the new one. Where

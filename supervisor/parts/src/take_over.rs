@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use mainstay_model::membership::{Handover, Membership, PartRole, SubPart, main_name, name_complaint};
-use mainstay_pki::authority::Authority;
+use mainstay_pki::authority::{Authority, AuthorityError};
 use mainstay_pki::certificate::CertificateInfo;
 use mainstay_pki::{files, part};
 
@@ -32,7 +32,8 @@ pub enum Anew {
 }
 
 impl PartFolder {
-    /// The new main part takes what makes it one, and is a sub-part still. False: it is the main part of this term already.
+    /// The new main part takes the certificate with which it reaches others as that, and is a sub-part still. The CA's key is not
+    /// written yet: who does not reach the former main part has no right to it. False: it is the main part of this term already.
     ///
     /// # Errors
     /// This is no sub-part, what it is given does not belong together, or the disk refuses; then it has nothing of it.
@@ -62,15 +63,22 @@ impl PartFolder {
     }
 
     fn write_staged(&self, insignia: &Insignia, membership: &Membership, now: SystemTime) -> Result<(), FolderError> {
-        let (ca, known) = (self.handed_ca(), self.authority_file());
-        let damaged = |why: String| FolderError::Damaged {
-            path: known.clone(),
-            why,
-        };
-        let authority = files::read(&known).map_err(|error| damaged(error.to_string()))?;
-        let authority = String::from_utf8(authority).map_err(|error| damaged(error.to_string()))?;
-        ca.adopt(&authority, &insignia.authority_key)?;
-        self.certify_main(&ca, &main_name(&membership.machine_id, insignia.term), now)
+        let (ca, name) = (
+            self.known_authority()?,
+            main_name(&membership.machine_id, insignia.term),
+        );
+        let request = part::request().map_err(AuthorityError::from)?;
+        let ca = (ca.as_str(), insignia.authority_key.as_str());
+        let certificate = self.handed_ca().part_before(ca, &request.request, &name, now)?;
+        self.write(MAIN_CERTIFICATE, &format!("{certificate}{}", request.key))
+    }
+
+    /// The machine's authority, in PEM.
+    fn known_authority(&self) -> Result<String, FolderError> {
+        let path = self.authority_file();
+        let read = files::read(&path).map_err(|error| error.to_string());
+        let text = read.and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
+        text.map_err(|why| FolderError::Damaged { path, why })
     }
 
     pub(crate) fn clear_staged(&self) -> Result<(), FolderError> {
@@ -83,7 +91,7 @@ impl PartFolder {
         self.handed_ca().folder().exists() || self.main_certificate_file().exists()
     }
 
-    /// The new main part is the main part from now on, with what was staged.
+    /// The new main part is the main part from now on, with what was staged and the key of the CA.
     ///
     /// # Errors
     /// It was not staged, or the disk refuses; then it is a sub-part, and has nothing of it.
@@ -98,9 +106,14 @@ impl PartFolder {
         let shown = part::authority(&self.main_certificate_file()).ok();
         let shown = shown.and_then(|der| CertificateInfo::of(&der));
         let is_ours = shown.is_some_and(|info| membership.main_term(&info.names) == Some(insignia.term));
-        if !(is_ours && self.handed_ca().has_key()) {
+        if !is_ours {
             self.clear_staged()?;
             return Err(HandoverError::NotStaged.into());
+        }
+        let known = self.known_authority();
+        let kept = known.and_then(|ca| Ok(self.handed_ca().adopt(&ca, &insignia.authority_key)?));
+        if let Err(error) = kept {
+            return self.clear_staged().and(Err(error));
         }
         membership.term = insignia.term;
         membership.role = PartRole::Main(insignia.parts.clone());

@@ -270,6 +270,15 @@ impl Authority {
     /// [`part::request`]: crate::part::request
     pub fn part(&self, request: &str, name: &str, now: SystemTime) -> Result<String, AuthorityError> {
         let request = CertificateSigningRequestParams::from_pem(request)?;
+        Self::part_by(&self.issuer()?, &request, name, now)
+    }
+
+    pub(crate) fn part_by(
+        issuer: &Issuer<'_, KeyPair>,
+        request: &CertificateSigningRequestParams,
+        name: &str,
+        now: SystemTime,
+    ) -> Result<String, AuthorityError> {
         let floor = SystemTime::UNIX_EPOCH + FLOOR;
         let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let params = params(
@@ -278,7 +287,7 @@ impl Authority {
             usages,
             (floor, now.max(floor) + CLIENT_LIFE),
         )?;
-        Ok(params.signed_by(&request.public_key, &self.issuer()?)?.pem())
+        Ok(params.signed_by(&request.public_key, issuer)?.pem())
     }
 
     /// All certificates of the folder: the CA, the machine's, those of clients by name.

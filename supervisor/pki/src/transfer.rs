@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io;
+use std::time::SystemTime;
 
-use rcgen::{KeyPair, PublicKeyData as _};
+use rcgen::{CertificateSigningRequestParams, Issuer, KeyPair, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -28,6 +29,27 @@ impl Authority {
     /// # Errors
     /// The key is not that of the certificate, or the disk refuses.
     pub fn adopt(&self, certificate: &str, key: &str) -> Result<(), AuthorityError> {
+        self.check(certificate, key)?;
+        self.keep(certificate, key)
+    }
+
+    /// [`part`](Self::part) by a CA that would be [adopted](Self::adopt) here, while nothing of it is on the disk yet.
+    ///
+    /// # Errors
+    /// The key is not that of the certificate, or the request is none.
+    pub fn part_before(
+        &self,
+        (certificate, key): (&str, &str),
+        request: &str,
+        name: &str,
+        now: SystemTime,
+    ) -> Result<String, AuthorityError> {
+        let pair = self.check(certificate, key)?;
+        let issuer = Issuer::from_ca_cert_pem(certificate, pair).map_err(|error| self.damaged(CA, error))?;
+        Self::part_by(&issuer, &CertificateSigningRequestParams::from_pem(request)?, name, now)
+    }
+
+    fn check(&self, certificate: &str, key: &str) -> Result<KeyPair, AuthorityError> {
         let pair = KeyPair::from_pem(key).map_err(|error| self.damaged(CA_KEY, error))?;
         let der = CertificateDer::from_pem_slice(certificate.as_bytes());
         let der = der.map_err(|_| self.damaged(CA, "it is no certificate"))?;
@@ -35,7 +57,7 @@ impl Authority {
         if parsed.public_key().raw != pair.subject_public_key_info() {
             return Err(self.damaged(CA_KEY, "it is not the key of this CA"));
         }
-        self.keep(certificate, key)
+        Ok(pair)
     }
 
     /// Removes the private key: another computer has it. Its certificate stays, by which others are known.
@@ -59,7 +81,7 @@ impl Authority {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::*;
     use crate::part;
