@@ -215,7 +215,7 @@ where
     let (hang_up, hang_ups) = mpsc::unbounded_channel();
     let part_watch = part_folder
         .clone()
-        .map(|folder| PartWatch::new(&folder, hang_up.clone()));
+        .map(|folder| PartWatch::new(folder, overrides.part_unread.clone(), hang_up.clone()));
     let changed = part_watch.as_ref().map(PartWatch::changed).unwrap_or_default();
     let published = handle.published.clone();
     let files = (part_folder, changed);

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use mainstay_cli::failure::{CliError, Exit};
 use mainstay_cli::output::note;
@@ -71,6 +72,7 @@ fn options(arguments: &Arguments) -> Result<RunOptions, CliError> {
         home: home.clone(),
         builtins: BuiltinModels::at(builtins),
         part: state.part_folder().map(PartFolder::at),
+        part_unread: Arc::default(),
     };
     if config::is_stdin(&given) && std::io::stdin().is_terminal() {
         note("reading the config from the terminal; end it with Ctrl-D");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mainstay_config::builtins::BuiltinModels;
@@ -11,7 +12,7 @@ use mainstay_config::{ConfigFiles, Diagnostic, LoadContext, Refused, Severity, p
 use mainstay_core::rollout::{Origin, Revision};
 use mainstay_model::membership::{Membership, PartRole, SubPart};
 use mainstay_model::{Config, OnFailure, Remote, SourceSpan};
-use mainstay_parts::folder::PartFolder;
+use mainstay_parts::folder::{FolderError, PartFolder};
 
 /// Overrides that the command line sets over every config.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +31,8 @@ pub struct Overrides {
     pub builtins: Arc<BuiltinModels>,
     /// Files that make this computer a part of a machine; `None` where there is no place for them.
     pub part: Option<PartFolder>,
+    /// Told of each read of them that failed, and taken by whoever looks whether another one works.
+    pub part_unread: Arc<AtomicBool>,
 }
 
 impl Overrides {
@@ -59,8 +62,12 @@ impl Overrides {
 }
 
 /// Puts in what the files of a part say: its machine, and of a main part the connections to its sub-parts.
-fn join(config: &mut Config, folder: &PartFolder) -> Option<Diagnostic> {
-    let membership = match folder.read() {
+fn join(
+    config: &mut Config,
+    folder: &PartFolder,
+    membership: Result<Option<Membership>, FolderError>,
+) -> Option<Diagnostic> {
+    let membership = match membership {
         Ok(membership) => membership?,
         Err(error) => {
             let place = SourceSpan::file(&folder.machine_file());
@@ -160,7 +167,11 @@ impl LoadedConfig {
         } = loaded;
         overrides.apply(&mut config);
         if let Some(folder) = &overrides.part {
-            diagnostics.extend(join(&mut config, folder));
+            let membership = folder.read();
+            if membership.is_err() {
+                overrides.part_unread.store(true, Ordering::Release);
+            }
+            diagnostics.extend(join(&mut config, folder, membership));
         }
         Self {
             config: Arc::new(config),
