@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mainstay_config::{ConfigFiles, Diagnostic, Refused};
+use mainstay_config::{ConfigFiles, Diagnostic, Refused, load_in};
 use mainstay_core::machine::change;
 use mainstay_core::machine::change::Known;
 use mainstay_model::Preflight;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::loaded_config::{LoadedConfig, Overrides};
-use super::start::Start;
+use super::start::{self, Start};
 use super::status::{Status, StatusCell};
 use crate::machine;
 
@@ -55,6 +55,21 @@ impl RolloutHandle {
     /// It cannot be used.
     pub async fn read(&self, bundle: ConfigFiles) -> Result<LoadedConfig, Refused> {
         read(bundle, &self.overrides).await
+    }
+
+    /// Whether the config's file, as it is now, could be taken up when it is read again. Nothing else looks at it before that, and
+    /// what is known of it is of its last look.
+    ///
+    /// # Errors
+    /// It could not, for these reasons.
+    pub async fn check_file(&self) -> Result<(), Vec<String>> {
+        let (path, overrides) = (self.status().path.clone(), self.overrides.clone());
+        let reading = tokio::task::spawn_blocking(move || load_in(&path, &overrides.context(&path)));
+        match reading.await {
+            Ok(Ok(_usable)) => Ok(()),
+            Ok(Err(refused)) => Err(start::reasons(&refused)),
+            Err(broken) => Err(vec![broken.to_string()]),
+        }
     }
 
     /// Dry run of applying this text now. Running modules are asked about its entries.

@@ -54,20 +54,44 @@ impl PartState {
                 "the next main part is of a later term than the one that speaks",
             ));
         }
-        let config = self.0.configs.status();
-        if let Some(why) = takes_nothing_up(&config.path, config.state, &config.reasons) {
-            return Err(Status::failed_precondition(format!("part {} {why}", membership.part)));
-        }
+        self.check_takes_up(&membership.part).await?;
         let staged = insignia.clone();
         let is_new = self.on_disk(move |folder, _| folder.stage(&staged, SystemTime::now()));
         if !is_new.await? {
             return Ok(());
         }
-        if let Err(why) = self.reach_former(membership, &insignia).await {
+        let reached = self.reach_former(membership, &insignia).await;
+        let reached = reached.map_err(Status::failed_precondition);
+        // Once more: it may have taken its time, and then the role is for good.
+        let ready = match reached {
+            Ok(()) => self.check_takes_up(&membership.part).await,
+            Err(why) => Err(why),
+        };
+        if let Err(why) = ready {
             self.on_disk(|folder, _| folder.abandon()).await?;
-            return Err(Status::failed_precondition(why));
+            return Err(why);
         }
         self.on_disk(move |folder, _| folder.commit(&insignia)).await
+    }
+
+    /// Checks that the machine would take a role up. Its config's file is read for that: where another text runs, the state says
+    /// nothing of it, and else what was seen of it last.
+    async fn check_takes_up(&self, part: &str) -> Result<(), Status> {
+        let config = self.0.configs.status();
+        let mut why = takes_nothing_up(&config.path, config.state, &config.reasons);
+        if why.is_none()
+            && let Err(reasons) = self.0.configs.check_file().await
+        {
+            why = Some(format!(
+                "cannot become it, because `{}` there cannot be used: {}",
+                config.path.display(),
+                reasons.join("; ")
+            ));
+        }
+        match why {
+            Some(why) => Err(Status::failed_precondition(format!("part {part} {why}"))),
+            None => Ok(()),
+        }
     }
 
     /// Whether the former main part is reached as a sub-part: what it does not hear of now would be lost for it.
@@ -128,13 +152,13 @@ fn known_before(read: Result<Option<Membership>, Status>) -> Result<Membership, 
 
 /// Why the machine would not take a role up: it reads its config again for that. `None`: it would.
 fn takes_nothing_up(config: &Path, state: ConfigState, reasons: &[String]) -> Option<String> {
-    let config_file = config.display();
     match state {
         _ if is_stdin(config) => {
             Some("has its config from standard input, which cannot be read again: run it from a file there".to_owned())
         }
         ConfigState::Refused | ConfigState::Away => Some(format!(
-            "runs its last good config, because `{config_file}` there cannot be used, and becomes nothing else until it can: {}",
+            "runs its last good config, because `{}` there cannot be used, and becomes nothing else until it can: {}",
+            config.display(),
             reasons.join("; ")
         )),
         ConfigState::Current

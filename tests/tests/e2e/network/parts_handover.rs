@@ -176,14 +176,17 @@ async fn another_part_becomes_the_main_part_and_all_follow_it() {
 async fn a_handover_that_is_interrupted_goes_on_where_it_was() {
     let [mut a, mut b, c] = machine().await;
     until("c follows", || record(&c)["term"] == 1).await;
-    // Whose process is killed, and at which sign: the first has begun; the second has the key; the second is the main part.
+    // Whose process is killed, and at which sign: the first has begun; the second has its certificate; the second is the main part.
     for round in 0..6 {
         let (from, to) = if is_main(&a) { (&a, &b) } else { (&b, &a) };
         let (name, own) = if is_main(&a) { ("b", "a") } else { ("a", "b") };
         let mut cli = from.start_cli(&["part", "make-main", name, "--as", own]);
         match round / 2 {
             0 => until("the begin", || is_between(from) || is_main(to)).await,
-            1 => until("the key", || has_key(to)).await,
+            1 => {
+                let has_certificate = || below(to, "parts", "main.pem").is_some();
+                until("the certificate", has_certificate).await;
+            }
             _ => until("the end", || is_main(to)).await,
         }
         let from_a = std::ptr::eq(from, &raw const a);
@@ -249,6 +252,16 @@ async fn a_part_that_is_away_or_reaches_nobody_does_not_become_the_main_part() {
     let (ended, said) = make_main(&a, &["b", "--as", "a"]).await;
     assert!(
         ended == 1 && said.contains("the main part as before: part b runs its last good config"),
+        "{said}"
+    );
+    assert!(!has_key(&b) && is_main(&a));
+    b.rewrite_text(&good);
+    until_names(&a, &["b:left", "c:leg", "own"]).await;
+    // Just now, before the machine there has looked at it.
+    fs::write(b.config(), "components: {").expect("written");
+    let (ended, said) = make_main(&a, &["b", "--as", "a"]).await;
+    assert!(
+        ended == 1 && said.contains("the main part as before: part b ") && said.contains("there cannot be used"),
         "{said}"
     );
     assert!(!has_key(&b) && is_main(&a));
