@@ -5,8 +5,9 @@
 
 mod fill;
 mod peer;
+mod python;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -94,12 +95,8 @@ async fn every_field_of_every_method_goes_through_service_and_client() {
         .expect("it listens");
     let services = services(&robot);
     let names: Vec<_> = services.iter().map(|(_, service)| service.name()).collect();
-    let near = Address::Unix(folder.path().join("near.sock"));
-    let listener = near.listen().await.expect("bound");
-    let services: Services = services.into_iter().map(|(_, service)| service).collect();
     let mut tasks = JoinSet::new();
-    tasks.spawn(services.serve(listener, Default::default(), Default::default()));
-    let client = Robot::open(near).await.expect("it listens");
+    let client = serve_near(&mut tasks, folder.path().join("near.sock"), services).await;
 
     let mut wrong = BTreeMap::new();
     let mut seen = 0;
@@ -121,6 +118,15 @@ async fn every_field_of_every_method_goes_through_service_and_client() {
         wrong.first_key_value()
     );
     assert!(seen > 200, "{seen}");
+}
+
+/// Serves these at a socket, and returns a client of it.
+async fn serve_near(tasks: &mut JoinSet<()>, path: PathBuf, services: Vec<(&'static str, Service)>) -> Robot {
+    let near = Address::Unix(path);
+    let listener = near.listen().await.expect("bound");
+    let services: Services = services.into_iter().map(|(_, service)| service).collect();
+    tasks.spawn(services.serve(listener, Default::default(), Default::default()));
+    Robot::open(near).await.expect("it listens")
 }
 
 /// Sends one call through, and compares both ends.
