@@ -1,7 +1,26 @@
 //! Vectors, poses and geometries, in the units of the wire: millimetres and degrees.
+//!
+//! The types are plain data. The feature `frames` brings what computes with them: conversions between the forms of an
+//! orientation, `Transform`, and the arithmetic of [`Pose`].
+
+#[cfg(feature = "frames")]
+mod frames;
+mod readings;
+mod rotations;
+#[cfg(feature = "frames")]
+mod transform;
+
+#[cfg(all(test, feature = "frames"))]
+mod tests;
 
 use bytes::Bytes;
 use mainstay_proto::viam::common::v1 as wire;
+
+pub use self::rotations::{
+    AngularVelocity, AnyOrientation, AxisAngle, EulerAngles, OrientationVector, Quaternion, RotationMatrix,
+};
+#[cfg(feature = "frames")]
+pub use self::transform::Transform;
 
 /// Vector in three dimensions. The unit depends on its use.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
