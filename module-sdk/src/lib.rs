@@ -20,6 +20,7 @@ mod models;
 mod module;
 mod panics;
 mod parent;
+pub mod pcd;
 mod reflect;
 mod registry;
 mod resource;
