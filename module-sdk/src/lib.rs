@@ -15,6 +15,7 @@ mod client;
 mod config;
 mod dependencies;
 mod error;
+pub mod image;
 mod logs;
 mod models;
 mod module;
