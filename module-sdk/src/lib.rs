@@ -16,6 +16,8 @@ mod config;
 mod dependencies;
 mod error;
 pub mod image;
+#[cfg(feature = "frames")]
+pub mod kinematics;
 mod logs;
 mod models;
 mod module;
