@@ -32,9 +32,42 @@ mod tests {
         assert_eq!(fake["name"], "fake");
         let models = fake["models"].as_array().unwrap();
         let has = |api: &str| models.contains(&json!({ "api": api, "model": "rdk:builtin:fake" }));
-        for api in ["board", "camera", "encoder", "generic", "motor", "sensor"] {
-            assert!(has(&format!("rdk:component:{api}")), "{manifest}");
+        let components = [
+            "arm",
+            "audio_in",
+            "audio_out",
+            "base",
+            "board",
+            "button",
+            "camera",
+            "encoder",
+            "gantry",
+            "generic",
+            "gripper",
+            "input_controller",
+            "motor",
+            "movement_sensor",
+            "power_sensor",
+            "sensor",
+            "servo",
+            "switch",
+        ];
+        for api in components {
+            assert!(has(&format!("rdk:component:{api}")), "{api}: {manifest}");
         }
-        assert!(has("rdk:service:generic") && models.len() == 7, "{manifest}");
+        let services = [
+            "discovery",
+            "generic",
+            "mlmodel",
+            "slam",
+            "video",
+            "vision",
+            "world_state_store",
+        ];
+        for api in services {
+            assert!(has(&format!("rdk:service:{api}")), "{api}: {manifest}");
+        }
+        // And one that is no fake: the simulated arm.
+        assert_eq!(models.len(), components.len() + services.len() + 1, "{manifest}");
     }
 }

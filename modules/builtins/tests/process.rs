@@ -123,7 +123,7 @@ fn wire(value: serde_json::Value) -> prost_types::Value {
 async fn a_motor_turns_its_encoder_in_the_process_that_serves_both() {
     let fake = Fake::start().await;
     let ready = fake.module().ready(ReadyRequest::default()).await.unwrap().into_inner();
-    assert!(ready.ready && ready.handlermap.unwrap().handlers.len() == 7);
+    assert!(ready.ready && ready.handlermap.unwrap().handlers.len() == 25);
 
     let attributes = serde_json::json!({"encoder": "enc", "ticks_per_rotation": 100});
     let config = Some(config("motor", "m", attributes.clone()));
