@@ -100,12 +100,14 @@ impl Held {
         held
     }
 
-    /// Waits until the machine holds no more than it did in `before`.
+    /// Waits until the machine holds no more than it did in `before`. Looks more and more seldom: each look has the core do
+    /// something on a thread for blocking work, and those end when none of them has done anything for ten seconds.
     ///
     /// # Errors
     /// The resources that are still held after [`PATIENCE`].
     pub async fn no_more_than(world: &World, core: i32, before: &Self) -> Result<Self, String> {
         let end = Instant::now() + PATIENCE;
+        let mut pause = Duration::from_millis(50);
         loop {
             let now = Self::of(world, core).await;
             let more = now.more_than(before);
@@ -115,7 +117,8 @@ impl Held {
             if Instant::now() > end {
                 return Err(format!("leaked: {more}"));
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(12));
         }
     }
 }

@@ -112,6 +112,95 @@ async fn it_drives_every_fake() {
 }
 
 #[tokio::test]
+async fn it_drives_the_fakes_of_the_other_apis() {
+    let service = |name: &str, api: &str| Resource::new(name, &format!("rdk:service:{api}"), "fake");
+    let machine = Machine::new()
+        .resource(Resource::fake("arm", "arm").attributes(json!({ "arm-model": "ur5e" })))
+        .resource(
+            Resource::new("slow", "rdk:component:arm", "simulated")
+                .attributes(json!({ "arm-model": "simulated", "speed": 0.1 })),
+        )
+        .resource(Resource::fake("gantry", "gantry"))
+        .resource(Resource::fake("gripper", "gripper"))
+        .resource(Resource::fake("base", "base"))
+        .resource(Resource::fake("servo", "servo"))
+        .resource(
+            Resource::fake("switch", "switch")
+                .attributes(json!({ "position_count": 3, "labels": ["off", "dim", "on"] })),
+        )
+        .resource(Resource::fake("button", "button"))
+        .resource(Resource::fake("gps", "movement_sensor"))
+        .resource(Resource::fake("meter", "power_sensor"))
+        .resource(Resource::fake("microphone", "audio_in").attributes(json!({ "sample_rate": 8000 })))
+        .resource(Resource::fake("speaker", "audio_out"))
+        .resource(Resource::fake("pad", "input_controller").attributes(json!({ "callback_delay_sec": 0.1 })))
+        .resource(Resource::fake("camera", "camera").attributes(json!({ "width": 64, "height": 48 })))
+        .resource(service("finder", "discovery"))
+        .resource(service("slam", "slam"))
+        .resource(service("vision", "vision"))
+        .resource(service("world", "world_state_store"));
+    let world = World::settled(machine).await;
+    let got = results(world.python("drive_more_fakes.py", &[]).await);
+    let same = |what: &str, expected: Value| assert_eq!(got.get(what), Some(&expected), "{what} in {got:#?}");
+    let refused = |what: &str, text: &str| {
+        let said = got[what][1].as_str().unwrap_or_default();
+        assert!(said.contains(text), "{what}: {}", got[what]);
+    };
+    same("joints", json!([10.0, 20.0, 30.0, 40.0, 50.0, 60.0]));
+    same("arm is back", json!(true));
+    refused(
+        "too many joints",
+        "array length does not match frame DoF, expected 6 but got 7",
+    );
+    same("kinematics", json!([1, "{"]));
+    refused("stopped on its way", "stopped before reaching target");
+    same("gantry", json!([[30.0], [100.0], true]));
+    refused("off the gantry", "position 1000 out of range [0, 100]");
+    same("gripper", json!([false, false]));
+    same("base", json!([0.6, 0.0, false]));
+    same("servo", json!(181));
+    same("switch", json!([2, 3, ["off", "dim", "on"]]));
+    refused(
+        "no such position",
+        "rdk:component:switch/switch position 3 is invalid (valid range: 0-2)",
+    );
+    same("place", json!([40.7, -73.98, 50.5]));
+    same("velocity", json!([5.4, 1.0]));
+    let readings = [
+        "altitude",
+        "angular_velocity",
+        "compass",
+        "linear_acceleration",
+        "linear_velocity",
+        "orientation",
+    ];
+    assert_eq!(
+        got["readings"].as_array().map(Vec::len),
+        Some(readings.len() + 1),
+        "{got:#?}"
+    );
+    same("power", json!([1.5, true, 2.2, true, 9.8]));
+    same("audio", json!([[0, 1600], [1, 1600], [2, 1600]]));
+    refused("no audio", "no audio data provided");
+    same("controls", json!(["AbsoluteX", "ButtonStart"]));
+    same("a button was pressed", json!(true));
+    let fake = |name: &str, api: &str| json!([name, format!("rdk:component:{api}"), "rdk:builtin:fake"]);
+    same(
+        "found",
+        json!([fake("fake1", "movement_sensor"), fake("fake2", "camera")]),
+    );
+    same("map", json!("VERSION .7\nFIELDS x y"));
+    same("at", json!(2000));
+    same("seen", json!(["a_detection", 16, 12, 48, 36]));
+    same("shows", json!("a_classification"));
+    refused("no such camera", "could not find camera named nowhere");
+    let transforms = got["transforms"].as_array().map_or(0, Vec::len);
+    assert!(transforms >= 3, "{got:#?}");
+    same("change", json!(3));
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
 async fn it_connects_in_every_way_that_needs_no_cloud() {
     let world = World::settled(Machine::new().resource(Resource::fake("sensor", "sensor"))).await;
     let got = results(world.python("dial_ways.py", &[]).await);

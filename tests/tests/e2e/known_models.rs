@@ -42,7 +42,7 @@ async fn check_knows_what_is_built_in_and_what_attributes_will_need() {
     let file = place.write(
         "rover.yaml",
         "components:\n\
-         \x20 - {name: b, type: base, model: wheeled}\n\
+         \x20 - {name: b, type: pose_tracker, model: wheeled}\n\
          \x20 - {name: m, type: motor, model: faek}\n\
          \x20 - {name: n, type: motor, model: fake, attributes: {encoder: encoder, ticks_per_rotation: 9}}\n\
          \x20 - {name: o, type: motor, model: fake, attributes: {max_rpm: wide}}\n\
@@ -59,7 +59,7 @@ async fn check_knows_what_is_built_in_and_what_attributes_will_need() {
     assert_eq!(
         messages,
         [
-            "local 2:34 no such model: `wheeled` for rdk:component:base",
+            "local 2:42 no such model: `wheeled` for rdk:component:pose_tracker",
             "local 3:35 no such model: `faek` for rdk:component:motor",
             "local 4:63 `n` needs `rdk:component:encoder/encoder`, but nothing in this config has that name",
             "local 5:63 `o`: attribute `max_rpm`: invalid type: string \"wide\", expected f64",
@@ -75,8 +75,8 @@ async fn check_knows_what_is_built_in_and_what_attributes_will_need() {
     assert!(took < Duration::from_secs(2), "a look at a file is quick: {took:?}");
     let text = check(&place, &file, &[]).await.stdout;
     for line in [
-        "error: no such model: `wheeled` for rdk:component:base",
-        "rover.yaml:2:34",
+        "error: no such model: `wheeled` for rdk:component:pose_tracker",
+        "rover.yaml:2:42",
         "^^^^^^^ nothing built in has this API",
         "6 errors in rover.yaml; the running machine is untouched",
     ] {
