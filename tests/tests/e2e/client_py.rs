@@ -189,7 +189,7 @@ async fn it_drives_the_fakes_of_the_other_apis() {
         "found",
         json!([fake("fake1", "movement_sensor"), fake("fake2", "camera")]),
     );
-    same("map", json!("VERSION .7\nFIELDS x y"));
+    same("map", json!("VERSION .7\nFIELDS x "));
     same("at", json!(2000));
     same("seen", json!(["a_detection", 16, 12, 48, 36]));
     same("shows", json!("a_classification"));
