@@ -34,6 +34,7 @@ fn interpreter() -> PathBuf {
 }
 
 #[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "the script ends with the test")]
 async fn the_typed_clients_and_components_of_the_python_sdk_mean_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
     let (near, far) = (folder.path().join("near.sock"), folder.path().join("far.sock"));

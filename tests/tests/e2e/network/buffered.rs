@@ -194,7 +194,7 @@ async fn floods_are_bounded(connections: usize, content_type: &'static str, boun
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_calls_to_a_module_that_does_not_read_are_held_within_bounds() {
-    floods_are_bounded(1, BINARY, 90 << 10).await;
+    floods_are_bounded(1, BINARY, 100 << 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
