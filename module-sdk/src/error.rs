@@ -5,13 +5,16 @@ use std::{any::Any, error::Error as StdError, fmt};
 pub use tonic::Code;
 use tonic::Status;
 
+use crate::wire::Malformed;
+
 /// Result of resource methods.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Error of a call: a gRPC code for programs and a text for people.
 ///
-/// `?` converts any error: a [`tonic::Status`] keeps its code and text, every other error becomes [`Code::Unknown`] with
-/// its text and those of its sources.
+/// `?` converts any error: a [`tonic::Status`] keeps its code and text, a field of a request that stands for nothing
+/// ([`Malformed`]) is INVALID_ARGUMENT, and every other error becomes [`Code::Unknown`] with its text and those of its
+/// sources.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     code: Code,
@@ -95,6 +98,10 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
         if let Some(status) = (&error as &dyn Any).downcast_ref::<Status>() {
             return Self::new(status.code(), status.message());
         }
+        // What a request says cannot be used: the caller's affair.
+        if (&error as &dyn Any).is::<Malformed>() {
+            return Self::invalid_argument(error);
+        }
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
@@ -132,6 +139,8 @@ mod tests {
         }
         assert_eq!(parse().unwrap_err(), Error::unknown("invalid digit found in string"));
         assert_eq!(call().unwrap_err(), Error::not_found("no such pin"));
+        let missing = Error::from(Malformed::missing("pose"));
+        assert_eq!(missing, Error::invalid_argument("`pose` is missing"));
         assert_eq!(call().unwrap_err().context("reading").message(), "reading: no such pin");
     }
 }

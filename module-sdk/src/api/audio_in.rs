@@ -9,6 +9,7 @@ use mainstay_proto::viam::{common::v1 as common, component::audioin::v1};
 pub use super::audio::{AudioInfo, Properties};
 use super::{Streaming, outgoing::request_id};
 use crate::{
+    __private::answered,
     Object, Resource, Result, api,
     wire::{Message, Wire},
 };
@@ -113,7 +114,5 @@ async fn call_audio(
         .0
         .response(async move { client.stub().get_audio(request).await })
         .await?;
-    Ok(Box::pin(chunks.map(|chunk| {
-        Ok(Wire::from_wire(chunk?.audio.unwrap_or_default(), "audio")?)
-    })))
+    Ok(Box::pin(chunks.map(|chunk| answered(chunk?.audio, "audio"))))
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mainstay_proto::viam::{app::data::v1 as data, common::v1::ResponseMetadata, component::camera::v1};
 
 use crate::{
+    __private::answered,
     Error, Object, Resource, Result, api,
     spatial::{Orientation, Vector3},
     wire::{Malformed, Message, Wire},
@@ -296,7 +297,7 @@ async fn call_properties(client: &CameraClient) -> Result<Properties> {
     let answer = client
         .0
         .response(async move { client.stub().get_properties(request).await });
-    let mut properties: Properties = Wire::from_wire(answer.await?, "properties")?;
+    let mut properties: Properties = answered(answer.await?, "properties")?;
     // Peers send an empty model where they know none.
     properties.distortion = properties.distortion.filter(|distortion| !distortion.model.is_empty());
     Ok(properties)

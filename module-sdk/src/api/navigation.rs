@@ -7,6 +7,7 @@ use mainstay_proto::viam::service::navigation::v1;
 
 use super::world::GeoPose;
 use crate::{
+    __private::answered,
     Object, Resource, Result, api,
     spatial::Pose,
     wire::{Malformed, Message, Wire},
@@ -517,7 +518,7 @@ async fn call_route(client: &NavigationClient, follow: FollowRoute, extra: &Obje
     let answer = client
         .0
         .response(async move { client.stub().navigate_route(request).await });
-    Ok(Wire::from_wire(answer.await?.status, "status")?)
+    answered(answer.await?.status, "status")
 }
 
 impl Wire<v1::Position> for Position {

@@ -10,6 +10,7 @@ pub use super::{
     world::{PointCloudObject, Transform},
 };
 use crate::{
+    __private::answered,
     Object, Resource, Result, api,
     wire::{Malformed, Message, Wire},
 };
@@ -226,7 +227,7 @@ async fn call_capture(client: &VisionClient, camera: &str, wanted: Capture, extr
     let answer = client
         .0
         .response(async move { client.stub().capture_all_from_camera(request).await });
-    Ok(Captured::from_wire(answer.await?, "the answer")?)
+    answered(answer.await?, "the answer")
 }
 
 impl Wire<v1::Detection> for Detection {

@@ -11,6 +11,7 @@ use tonic::Streaming as Incoming;
 
 use super::{CopiedFiles, CopyFromMachine, CopyToMachine, FileData, Input, Output, Shell, ShellClient};
 use crate::{
+    __private::answered,
     Error, Object, Resources, Result, Value,
     api::{Streaming, outgoing::outgoing},
     wire::Wire,
@@ -81,7 +82,7 @@ pub(super) async fn call_shell(
         .0
         .response(async move { client.stub().shell(request).await })
         .await?;
-    Ok(broken.ends(answers.map(|answer| Ok(Wire::from_wire(answer?, "the answer")?))))
+    Ok(broken.ends(answers.map(|answer| answered(answer?, "the answer"))))
 }
 
 pub(super) async fn serve_copy_to(
@@ -207,11 +208,11 @@ pub(super) async fn call_copy_from(
         return Err(Error::unknown("the answer does not begin with metadata"));
     };
     let files = answers.map(|answer| match answer?.response {
-        Some(FromResponse::FileData(data)) => Ok(Wire::from_wire(data, "file_data")?),
+        Some(FromResponse::FileData(data)) => answered(data, "file_data"),
         _ => Err(Error::unknown("the answer has no file data")),
     });
     Ok(CopiedFiles {
-        source: Wire::from_wire(first.source_type, "source_type")?,
+        source: answered(first.source_type, "source_type")?,
         files: broken.ends(files),
     })
 }
