@@ -1,6 +1,9 @@
 //! The attribute `#[api(…)]`: of a trait whose methods carry `#[rpc(…)]` it makes the gRPC service that calls a resource,
 //! and the client that calls one elsewhere. Every field of every message is named in what is written here, so a field that
 //! an API forgets does not compile.
+//!
+//! Service and client have a type parameter that says nothing: what is generic is compiled where it is used, so an API costs
+//! a module nothing that does not use it.
 
 use heck::ToSnakeCase as _;
 use proc_macro2::TokenStream;
@@ -92,6 +95,7 @@ impl Arguments {
         });
         let halt = self.stop.as_ref().map(|stop| {
             quote! {
+                #[inline]
                 fn halt(resource: ::std::sync::Arc<Self>) -> Option<::mainstay_module::StopFuture> {
                     Some(Box::pin(async move { #name::#stop(&*resource, ::mainstay_module::NO_EXTRA).await }))
                 }
@@ -101,21 +105,23 @@ impl Arguments {
             impl ::mainstay_module::ResourceApi for dyn #name {
                 const API: &'static str = #triplet;
                 const SERVICE: &'static str =
-                    <#server<#rpcs> as ::mainstay_module::__private::NamedService>::NAME;
+                    <#server<#rpcs<()>> as ::mainstay_module::__private::NamedService>::NAME;
                 #descriptors
 
+                #[inline]
                 fn serve(resources: ::mainstay_module::Resources<Self>) -> ::mainstay_module::Service {
                     ::mainstay_module::Service::new(
-                        #server::new(#rpcs(resources))
+                        #server::new(#rpcs::<()>(resources, ::std::marker::PhantomData))
                             .max_decoding_message_size(::mainstay_module::MAX_MESSAGE_BYTES)
                             .max_encoding_message_size(::mainstay_module::MAX_MESSAGE_BYTES),
                     )
                 }
 
+                #[inline]
                 fn client(
                     channel: ::mainstay_module::ResourceChannel,
                 ) -> ::mainstay_module::Result<::std::sync::Arc<Self>> {
-                    Ok(::std::sync::Arc::new(#client(channel)))
+                    Ok(::std::sync::Arc::new(#client::<()>(channel, ::std::marker::PhantomData)))
                 }
 
                 #halt
@@ -138,11 +144,11 @@ impl Arguments {
         let doc = format!("gRPC service of [`{name}`].");
         Ok(quote! {
             #[doc = #doc]
-            struct #of(::mainstay_module::Resources<dyn #name>);
+            struct #of<M = ()>(::mainstay_module::Resources<dyn #name>, ::std::marker::PhantomData<fn() -> M>);
 
             #[::mainstay_module::__private::async_trait]
             #[allow(clippy::unit_arg, clippy::let_unit_value, reason = "of methods that return nothing")]
-            impl #service for #of {
+            impl<M: 'static> #service for #of<M> {
                 #(#rpcs)*
                 #(#shared)*
             }
@@ -153,14 +159,14 @@ impl Arguments {
     fn client(&self, name: &Ident, methods: &[Method]) -> Result<TokenStream> {
         let stub = self.generated("client", "Client");
         let client = format_ident!("{name}Client");
-        let calls = methods.iter().map(|method| method.call(&self.service));
+        let calls = methods.iter().map(|method| method.call(&self.service, &client));
         let shared = self.shared.iter().map(Shared::call).collect::<Result<Vec<_>>>()?;
         let doc = format!("gRPC client of [`{name}`].");
         Ok(quote! {
             #[doc = #doc]
-            struct #client(::mainstay_module::ResourceChannel);
+            struct #client<M = ()>(::mainstay_module::ResourceChannel, ::std::marker::PhantomData<fn() -> M>);
 
-            impl #client {
+            impl<M> #client<M> {
                 fn stub(&self) -> #stub<::mainstay_module::Connection> {
                     #stub::with_origin(self.0.connection().clone(), ::mainstay_module::__private::origin())
                         .max_decoding_message_size(::mainstay_module::MAX_MESSAGE_BYTES)
@@ -169,13 +175,13 @@ impl Arguments {
             }
 
             #[::mainstay_module::__private::async_trait]
-            impl ::mainstay_module::Resource for #client {
+            impl<M: 'static> ::mainstay_module::Resource for #client<M> {
                 #(#shared)*
             }
 
             #[::mainstay_module::__private::async_trait]
             #[allow(clippy::unit_arg, clippy::let_unit_value, reason = "of methods that return nothing")]
-            impl #name for #client {
+            impl<M: 'static> #name for #client<M> {
                 #(#calls)*
             }
         })

@@ -200,11 +200,12 @@ impl Method {
     }
 
     /// The method of the client: the arguments become a request, the answer a result.
-    pub fn call(&self, service: &Path) -> TokenStream {
+    pub fn call(&self, service: &Path, client: &Ident) -> TokenStream {
         let (rpc, signature) = (&self.rpc, &self.signature);
         let (names, unused, private) = (self.names(), rpc.unused(), quote! { ::mainstay_module::__private });
         if let Some(call) = &rpc.call {
-            return quote! { #signature { #call(self, #(#names),*).await } };
+            let client = quote! { #client::<()>(self.0.clone(), ::std::marker::PhantomData) };
+            return quote! { #signature { #call(&#client, #(#names),*).await } };
         }
         let (method, request) = (rpc.method(), rpc.message(service, "Request"));
         let (response, name_field, fields) = (rpc.message(service, "Response"), rpc.name_field(), self.fields());
