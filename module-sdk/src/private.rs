@@ -1,4 +1,4 @@
-//! What the code that [`api`](crate::api) writes needs, and nobody else.
+//! Support code of the macro [`api`](crate::api): names that its output uses, and nobody else.
 
 use std::pin::Pin;
 

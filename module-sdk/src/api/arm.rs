@@ -10,7 +10,7 @@ use mainstay_proto::viam::{common::v1 as common, component::arm::v1};
 use super::Streaming;
 pub use super::kinematics::{Kinematics, Mesh};
 use crate::{
-    Error, Object, Resource, Result, api,
+    Object, Resource, Result, api,
     spatial::Pose,
     wire::{Malformed, Message, Wire},
 };
@@ -206,18 +206,4 @@ impl Wire<v1::TrajectoryPoint> for TrajectoryPoint {
             accelerations: Wire::from_wire(constraints.accelerations, "accelerations")?,
         })
     }
-}
-
-/// Checks that a list of joint values has as many as the arm has joints, in the words that clients know.
-///
-/// # Errors
-/// INVALID_ARGUMENT with both numbers.
-pub fn check_joints(positions: &[f64], joints: usize) -> Result<()> {
-    if positions.len() == joints {
-        return Ok(());
-    }
-    Err(Error::invalid_argument(format_args!(
-        "array length does not match frame DoF, expected {joints} but got {}",
-        positions.len()
-    )))
 }

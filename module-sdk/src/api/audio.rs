@@ -1,4 +1,4 @@
-//! What audio inputs and outputs have in common.
+//! Form of audio data, and properties of audio inputs and outputs.
 
 use mainstay_proto::viam::common::v1 as common;
 

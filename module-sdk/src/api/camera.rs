@@ -8,6 +8,7 @@ use mainstay_proto::viam::{app::data::v1 as data, common::v1::ResponseMetadata, 
 use crate::{
     __private::answered,
     Error, Object, Resource, Result, api,
+    image::without_lazy,
     spatial::{Orientation, Vector3},
     wire::{Malformed, Message, Wire},
 };
@@ -264,16 +265,12 @@ impl Wire<v1::Image> for Image {
         let v1::Image {
             source_name,
             image,
-            mut mime_type,
+            mime_type,
             annotations,
         } = wire;
-        // Old peers say this way that they did not decode the picture.
-        if let Some(plain) = mime_type.strip_suffix("+lazy") {
-            mime_type.truncate(plain.len());
-        }
         Ok(Self {
             source: source_name,
-            mime_type: mime_type.into(),
+            mime_type: without_lazy(&mime_type).to_owned().into(),
             bytes: image,
             annotations: Wire::from_wire(annotations, "annotations")?,
         })

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use mainstay_proto::viam::{common::v1 as common, component::movementsensor::v1};
 
 use crate::{
-    Code, Object, Resource, Result, Value, api, object,
-    spatial::{GeoPoint, Orientation, Vector3},
+    Code, Object, Resource, Result, Value, api,
+    spatial::{AngularVelocity, GeoPoint, Orientation, Vector3},
     wire::Message,
 };
 
@@ -87,10 +87,10 @@ pub trait MovementSensor: Resource {
         );
         put(
             "angular_velocity",
-            offered(self.angular_velocity(extra).await)?.map(angular),
+            offered(self.angular_velocity(extra).await)?.map(|velocity| AngularVelocity(velocity).into()),
         );
         put("compass", offered(self.compass_heading(extra).await)?.map(Into::into));
-        put("orientation", offered(self.orientation(extra).await)?.map(turned));
+        put("orientation", offered(self.orientation(extra).await)?.map(Into::into));
         Ok(readings)
     }
 }
@@ -103,21 +103,6 @@ fn offered<T>(result: Result<T>) -> Result<Option<T>> {
         Err(error) if error.message().to_lowercase().contains("unimplemented") => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn angular(Vector3 { x, y, z }: Vector3) -> Value {
-    Value::Object(object! { "_type" => "angular_velocity", "x" => x, "y" => y, "z" => z })
-}
-
-fn turned(
-    Orientation {
-        axis: Vector3 { x, y, z },
-        theta,
-    }: Orientation,
-) -> Value {
-    Value::Object(
-        object! { "_type" => "orientation_vector_degrees", "ox" => x, "oy" => y, "oz" => z, "theta" => theta },
-    )
 }
 
 /// What a movement sensor measures.

@@ -1,4 +1,4 @@
-//! What services know of the world: poses in named frames, things in the way, places on the globe.
+//! Poses in named frames, obstacles, and poses on the globe, as services exchange them.
 
 use bytes::Bytes;
 use mainstay_proto::viam::common::v1 as common;

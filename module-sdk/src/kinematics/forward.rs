@@ -1,4 +1,4 @@
-//! Where everything is at given joint positions, and which positions may be.
+//! Forward kinematics: the pose of each frame at given joint positions, and the limits of these.
 
 use super::{Frame, JointKind, Mechanism};
 use crate::{

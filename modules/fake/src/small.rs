@@ -10,7 +10,7 @@ use mainstay_module::{
         switch::Positions,
     },
     prelude::*,
-    spatial::{GeoPoint, Orientation, Vector3},
+    spatial::{AngularVelocity, GeoPoint, Orientation, Quaternion, Vector3},
 };
 
 use crate::numbers::natural;
@@ -195,16 +195,15 @@ impl MovementSensor for FakeMovementSensor {
 
     async fn readings(&self, extra: &Object) -> Result<Object> {
         let position = self.position(extra).await?;
-        let Vector3 { x, y, z } = self.angular_velocity(extra).await?;
         Ok(object! {
             "position" => position.coordinate,
             "altitude" => position.altitude_m,
             "linear_velocity" => self.linear_velocity(extra).await?,
             "linear_acceleration" => self.linear_acceleration(extra).await?,
-            "angular_velocity" => object! { "_type" => "angular_velocity", "x" => x, "y" => y, "z" => z },
+            "angular_velocity" => AngularVelocity(self.angular_velocity(extra).await?),
             "compass" => self.compass_heading(extra).await?,
             // Of this model peers send the quaternion.
-            "orientation" => object! { "_type" => "quat", "r" => 1, "i" => 0, "j" => 0, "k" => 0 },
+            "orientation" => Quaternion { w: 1.0, x: 0.0, y: 0.0, z: 0.0 },
         })
     }
 }

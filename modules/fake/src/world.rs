@@ -12,6 +12,7 @@ use futures_util::stream;
 use mainstay_module::{
     api::world::PoseInFrame,
     api::world_state_store::{Change, ChangeType, Transform},
+    pcd::{Color, Point, Points},
     prelude::*,
     spatial::{Geometry, Orientation, Pose, Shape, Vector3},
 };
@@ -214,18 +215,20 @@ fn landscape() -> Transform {
     for (x, y) in (0..SIDE).flat_map(|x| (0..SIDE).map(move |y| (x, y))) {
         let (fx, fy) = (f64::from(x), f64::from(y));
         let height = (fx / 17.0).sin() * (fy / 23.0).cos() + 0.4 * (fx / 7.0 + fy / 11.0).sin();
-        let shade = ((height + 1.4) / 2.8 * 255.0) as u32;
-        let metres = [fx * 0.01, fy * 0.01, height * 0.1];
-        points.extend(metres.iter().flat_map(|metre| (*metre as f32).to_le_bytes()));
-        points.extend((shade << 16 | (255 - shade) << 8 | 64).to_le_bytes());
+        let shade = ((height + 1.4) / 2.8 * 255.0) as u8;
+        let position_mm = Vector3 {
+            x: fx * 10.0,
+            y: fy * 10.0,
+            z: height * 100.0,
+        };
+        let color = Some(Color {
+            r: shade,
+            g: 255 - shade,
+            b: 64,
+        });
+        points.push(Point { position_mm, color });
     }
-    let count = SIDE * SIDE;
-    let mut pcd = format!(
-        "VERSION .7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F I\nCOUNT 1 1 1 1\nWIDTH {count}\nHEIGHT 1\n\
-         VIEWPOINT 0 0 0 1 0 0 0\nPOINTS {count}\nDATA binary\n"
-    )
-    .into_bytes();
-    pcd.extend(points);
+    let pcd = Points { points }.to_pcd();
     let cloud = Shape::PointCloud(pcd.into());
     solid(
         "pointcloud-001",
